@@ -1,0 +1,78 @@
+# `make help` lists what there is.
+
+SHELL   := /bin/bash
+GO      ?= go
+BUILD   := build
+VERSION ?=
+# A release names its version and no path of the machine that built it.
+RELEASE := $(if $(VERSION),-trimpath -ldflags '-X ringside/appliance/cli.tag=$(VERSION)')
+
+# Packages in which goroutines meet; they are tested with the race detector.
+RACE := ./flow ./dataplane/pcapin ./writer/... ./appliance/...
+
+# How long each fuzz target runs, and how often each benchmark.
+FUZZTIME   ?= 5m
+BENCHCOUNT ?= 1
+
+.DEFAULT_GOAL := help
+
+##@ Use
+
+.PHONY: demo
+demo: build ## generate calls, read them, show them
+	@.ci/demo $(BUILD)
+
+.PHONY: build
+build: ## build ringside and ringbench into build/
+	@mkdir -p $(BUILD)
+	$(GO) build $(RELEASE) -o $(BUILD)/ ./appliance/cmd/ringside ./bench/cmd/ringbench
+
+##@ Check
+
+.PHONY: test
+test: deps vet lint unit test-race ## everything that must hold before a change goes in
+
+.PHONY: deps
+deps: # packages of the system that the tests need
+	@.ci/deps
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## staticcheck, gofmt, and the rules of the house (house_test.go)
+	$(GO) tool staticcheck ./...
+	$(GO) test -count=1 .
+
+.PHONY: unit
+unit: ## unit and end-to-end tests, without the race detector
+	@.ci/gotest $(BUILD) ./...
+
+.PHONY: test-race
+test-race: ## the concurrent packages under the race detector
+	@.ci/gotest $(BUILD) -race -short $(RACE)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target, FUZZTIME each (5m)
+	@set -euo pipefail; \
+	grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file func; do \
+		target="$${func#func }"; echo "== $$(dirname $$file) $$target, $(FUZZTIME)"; \
+		$(GO) test "$$(dirname $$file)" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) </dev/null; \
+	done
+
+.PHONY: bench
+bench: ## every benchmark, BENCHCOUNT times (1)
+	$(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./...
+
+##@ Other
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
