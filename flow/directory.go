@@ -1,0 +1,176 @@
+package flow
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"ringside/dataplane/frame"
+	"ringside/flow/record"
+	"ringside/flow/rtp"
+)
+
+// directory is the media directory: which call receives media at a transport
+// address, as SDP said. The shards that own calls write it, all shards read
+// it, without a lock, when they see a new stream.
+//
+// What a reader sees is a matter of clock and not of moment: every entry holds
+// the clocks from which and until which it stands, and look-ups name a clock.
+// A shard asks about a clock only after all signalling up to it was read
+// (Shard.settled), so the answer does not depend on who was faster.
+type directory struct {
+	buckets []bucket // length is a power of two
+	entries atomic.Int64
+}
+
+type bucket struct {
+	head atomic.Pointer[endpoint]
+	mu   sync.Mutex // writers only
+}
+
+const forever = int64(1<<63 - 1)
+
+// endpoint is an entry of the directory. All but until and next is constant
+// once it is published.
+type endpoint struct {
+	at       frame.Endpoint
+	key      callKey
+	from     int64  // clock of the message that named it
+	seq      uint64 // position of that message, orders entries of equal clock
+	until    atomic.Int64
+	next     atomic.Pointer[endpoint]
+	payloads [maxPayloads]rtp.Payload
+	n        uint8
+	side     record.Side // who receives here
+	srtp     bool
+}
+
+const maxPayloads = 16
+
+func newDirectory(bits int) *directory {
+	return &directory{buckets: make([]bucket, 1<<bits)}
+}
+
+func (d *directory) bucket(at frame.Endpoint) *bucket {
+	return &d.buckets[at.Hash()>>32&uint64(len(d.buckets)-1)]
+}
+
+// publish adds e.
+func (d *directory) publish(e *endpoint) {
+	e.until.Store(forever)
+	b := d.bucket(e.at)
+	b.mu.Lock()
+	e.next.Store(b.head.Load())
+	b.head.Store(e)
+	b.mu.Unlock()
+	d.entries.Add(1)
+}
+
+// remove takes e out. Readers that stand on it still find their way on.
+func (d *directory) remove(e *endpoint) {
+	b := d.bucket(e.at)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at := &b.head
+	for {
+		x := at.Load()
+		if x == nil {
+			return
+		}
+		if x == e {
+			at.Store(e.next.Load())
+			d.entries.Add(-1)
+			return
+		}
+		at = &x.next
+	}
+}
+
+// maxBindings is how many calls a stream may belong to: the legs of a back-to-
+// back agent that leaves media alone name the same addresses.
+const maxBindings = 2
+
+// match is the answer of a look-up: the newest entries of different calls,
+// newest first.
+type match struct {
+	e [maxBindings]*endpoint
+	n int
+}
+
+// find looks for the calls that receive at a transport address at a clock.
+func (d *directory) find(at frame.Endpoint, clock int64) (m match) {
+	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
+		if e.at == at && e.from <= clock && clock <= e.until.Load() {
+			m.insert(e)
+		}
+	}
+	return m
+}
+
+// insert keeps the newest entry of a call, and the newest calls.
+func (m *match) insert(e *endpoint) {
+	for i := range m.n {
+		if m.e[i].key == e.key {
+			if m.e[i].newer(e) {
+				return
+			}
+			copy(m.e[i:], m.e[i+1:m.n])
+			m.n--
+			break
+		}
+	}
+	i := m.n
+	for i > 0 && e.newer(m.e[i-1]) {
+		i--
+	}
+	if i == maxBindings {
+		return
+	}
+	if m.n < maxBindings {
+		m.n++
+	}
+	copy(m.e[i+1:m.n], m.e[i:])
+	m.e[i] = e
+}
+
+func (e *endpoint) newer(o *endpoint) bool {
+	return e.from > o.from || e.from == o.from && e.seq > o.seq
+}
+
+// reuseWindow is for how long after a call a transport address of its media
+// is not quite free: late packets of the call may still come.
+const reuseWindow = int64(30e9)
+
+// reused reports whether another call that ended shortly before clock had
+// received at this address.
+func (d *directory) reused(at frame.Endpoint, key callKey, clock int64) bool {
+	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
+		if e.at == at && e.key != key {
+			if until := e.until.Load(); until <= clock && clock-until < reuseWindow {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// named is what the SDP of a call said last, by some clock, of an address: nil
+// if nothing. That the call was hung up since changes nothing.
+func (d *directory) named(at frame.Endpoint, key callKey, clock int64) (last *endpoint) {
+	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
+		if e.at == at && e.key == key && e.from <= clock && (last == nil || e.newer(last)) {
+			last = e
+		}
+	}
+	return last
+}
+
+// payload is what the entry's SDP says of a payload type, or what RFC 3551
+// says; with Rate 0 if neither does.
+func (e *endpoint) payload(pt uint8) (rtp.Payload, bool) {
+	for _, p := range e.payloads[:e.n] {
+		if p.Type == pt {
+			return p, true
+		}
+	}
+	return rtp.Payload{Type: pt}, false
+}

@@ -1,0 +1,86 @@
+package flow
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"ringside/dataplane/frame"
+	"ringside/flow/record"
+	"ringside/flow/rtp"
+)
+
+// speech is a shard with many streams of G.711 at 20 ms, all tied to calls,
+// and their packets round after round.
+type speech struct {
+	shard   *Shard
+	packets []frame.Packet
+	bytes   [][]byte
+	clock   int64
+	seq     uint16
+}
+
+func newSpeech(streams int) *speech {
+	g := NewGroup(Options{})
+	sp := &speech{shard: g.shards[0], clock: 1_700_000_000_000_000_000}
+	for i := range streams {
+		src := frame.Endpoint{Addr: frame.AddrFrom4([]byte{10, 0, byte(i >> 8), byte(i)}), Port: 20000}
+		dst := frame.Endpoint{Addr: frame.AddrFrom4([]byte{10, 1, byte(i >> 8), byte(i)}), Port: 30000}
+		g.dir.publish(&endpoint{
+			at: dst, key: callKey{1, 0}, from: sp.clock, side: record.SideCalled,
+			payloads: [maxPayloads]rtp.Payload{{Type: 0, Codec: rtp.PCMU, Rate: 8000}}, n: 1,
+		})
+		b := make([]byte, 172)
+		b[0] = 0x80
+		binary.BigEndian.PutUint32(b[8:], uint32(i)*2654435761)
+		sp.bytes = append(sp.bytes, b)
+		sp.packets = append(sp.packets, frame.Packet{
+			Src: src, Dst: dst, Payload: b, Len: 172, Proto: frame.ProtoUDP, TTL: 64,
+		})
+	}
+	return sp
+}
+
+// round sends the next packet of every stream.
+func (sp *speech) round() {
+	sp.clock += 20_000_000
+	sp.seq++
+	for i, b := range sp.bytes {
+		binary.BigEndian.PutUint16(b[2:], sp.seq)
+		binary.BigEndian.PutUint32(b[4:], uint32(sp.seq)*160)
+		p := &sp.packets[i]
+		p.Time, p.Clock = sp.clock+int64(i), sp.clock+int64(i)
+	}
+	sp.shard.measure(sp.packets, 0, end)
+}
+
+func TestMeasureAllocatesNothing(t *testing.T) {
+	sp := newSpeech(100)
+	for range 100 {
+		sp.round()
+	}
+	if n := testing.AllocsPerRun(2000, sp.round); n != 0 { // 40 s: intervals close, too
+		t.Errorf("%v allocations per 100 packets", n)
+	}
+	s := sp.shard
+	if s.stats.RTP != 100*2101 || s.streams.used != 100 || s.streams.calls != 100 {
+		t.Errorf("%d packets in %d streams, %d of calls", s.stats.RTP, s.streams.used, s.streams.calls)
+	}
+}
+
+func BenchmarkMeasure(b *testing.B) {
+	for _, bm := range []struct {
+		name    string
+		streams int
+	}{{"100", 100}, {"4000", 4000}, {"40000", 40000}} {
+		b.Run(bm.name, func(b *testing.B) {
+			sp := newSpeech(bm.streams)
+			sp.round()
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				sp.round()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(bm.streams), "ns/packet")
+		})
+	}
+}

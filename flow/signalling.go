@@ -1,0 +1,404 @@
+package flow
+
+import (
+	"slices"
+
+	"ringside/dataplane/frame"
+	"ringside/flow/call"
+	"ringside/flow/quality"
+	"ringside/flow/record"
+	"ringside/flow/rtp"
+	"ringside/flow/sip"
+)
+
+// classify reads the signalling of a batch, and counts what is neither
+// signalling nor media. A packet that needs no metering is taken out of the
+// rest of the way by Proto 0.
+func (s *Shard) classify(b *frame.Batch) {
+	for i := range b.Frames {
+		if f := &b.Frames[i]; f.Lost > 0 {
+			s.stats.CaptureLost += uint64(f.Lost)
+			s.group.gaps.add(f.Clock)
+		}
+	}
+	for i := range b.Packets {
+		p := &b.Packets[i]
+		switch p.Proto {
+		case frame.ProtoUDP:
+			if s.datagram(p) {
+				continue
+			}
+		case frame.ProtoTCP:
+			s.segment(p)
+		default:
+			s.stats.SCTP++
+		}
+		p.Proto = 0
+	}
+}
+
+// firstMediaPort is the lowest port on which media is looked for where no SDP
+// names it: below are the well-known services (RFC 6335), DNS above all, whose
+// random identifiers look like RTP.
+const firstMediaPort = 1024
+
+// datagram reports whether a UDP packet is left for the media stage.
+func (s *Shard) datagram(p *frame.Packet) bool {
+	b := p.Payload
+	if len(b) == 0 {
+		s.stats.UDPEmpty++
+		return false
+	}
+	if b[0]>>6 == 2 { // version 2 of RTP and RTCP; no SIP begins so
+		if p.Src.Port < firstMediaPort || p.Dst.Port < firstMediaPort {
+			s.stats.UDPOther++
+			return false
+		}
+		if p.Flags&frame.FlagFragment != 0 {
+			// The first part of a datagram, and not steered as the whole ones
+			// of its stream are: nothing can be measured by it alone.
+			s.stats.Fragments++
+			return false
+		}
+		return true
+	}
+	if rest := trimKeepalive(b); len(rest) == 0 {
+		s.stats.Keepalives++
+	} else if sip.Looks(rest) {
+		s.messages(p, rest)
+	} else {
+		s.stats.countKind(rtp.Demux(b))
+	}
+	return false
+}
+
+// segment reads the SIP messages that stand whole in one TCP segment. Streams
+// are not put together here: what begins in one segment and ends in another is
+// read as far as it goes, and the rest is counted.
+func (s *Shard) segment(p *frame.Packet) {
+	switch rest := trimKeepalive(p.Payload); {
+	case len(p.Payload) == 0:
+		s.stats.TCPEmpty++
+	case len(rest) == 0:
+		s.stats.Keepalives++
+	case sip.Looks(rest):
+		s.messages(p, rest)
+	default:
+		s.stats.TCPOther++
+	}
+}
+
+// trimKeepalive cuts off the line ends and zero bytes that keep connections
+// and bindings alive (RFC 5626 section 3.5.1), and that may come before a
+// message (RFC 3261 section 7.5).
+func trimKeepalive(b []byte) []byte {
+	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n' || b[0] == 0) {
+		b = b[1:]
+	}
+	return b
+}
+
+// messages reads the SIP messages of one packet: one in a datagram, any
+// number in a segment.
+func (s *Shard) messages(p *frame.Packet, b []byte) {
+	s.stats.SIPPackets++
+	for len(b) > 0 && sip.Looks(b) {
+		m := &s.message
+		n, err := m.Parse(b)
+		if err != nil {
+			s.stats.countSIPError(err)
+			return
+		}
+		s.stats.SIPMessages++
+		vlan := int32(-1)
+		if p.Flags&frame.FlagVLAN != 0 {
+			vlan = int32(p.VLAN)
+		}
+		cut := m.Flags&sip.FlagCut != 0 || p.Flags&frame.FlagCut != 0
+		if cut {
+			s.stats.SIPCut++
+		}
+		meta := call.Meta{
+			Time: p.Time, Clock: p.Clock, Seq: p.Seq, Src: p.Src, Dst: p.Dst,
+			Proto: p.Proto, VLAN: vlan, DSCP: p.DSCP, Cut: cut,
+		}
+		s.route(m, &meta)
+		if p.Proto == frame.ProtoUDP || n <= 0 {
+			return
+		}
+		b = trimKeepalive(b[n:])
+	}
+	if len(b) > 0 {
+		s.stats.TCPTails++
+	}
+}
+
+// route hands a message to the owner of its call.
+func (s *Shard) route(m *sip.Message, meta *call.Meta) {
+	l := s.signals[callHash(m.Get(m.CallID))%uint64(len(s.peers))]
+	item := l.add()
+	item.bytes = append(item.bytes[:0], m.Buf...)
+	item.msg, item.meta = *m, *meta
+	item.msg.Buf = item.bytes
+}
+
+// callHash is FNV-1a, with a last mix so that its low bits are good.
+func callHash(id []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range id {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h ^ h>>32
+}
+
+// settle reads the messages of the calls that this shard owns, in the order of
+// (Clock, Seq), and runs their timers, up to the clock that all workers have
+// read; less where a probe must be answered first.
+func (s *Shard) settle() bool {
+	limit := s.lowest(signalledMark)
+	if limit <= s.settled.Load() {
+		return false
+	}
+	reached := limit
+	for {
+		m, from := s.oldest(limit)
+		until := limit - 1
+		if m != nil {
+			until = m.meta.Clock - 1
+		} else if limit == end {
+			until = s.lastClock
+		}
+		if !s.advance(until) {
+			reached = s.advanced + 1
+			break
+		}
+		if m == nil {
+			break
+		}
+		s.seq = m.meta.Seq
+		if f := s.group.options.Message; f != nil {
+			f(&m.msg, &m.meta)
+		}
+		s.table.Message(&m.msg, &m.meta)
+		s.signalIn[from].next++
+	}
+	if reached == end {
+		s.table.CloseAll(s.lastClock)
+	}
+	for _, p := range s.peers {
+		if !s.orders[p.id].flush() {
+			return false
+		}
+	}
+	if reached <= s.settled.Load() {
+		return false
+	}
+	s.settled.Store(reached)
+	return true
+}
+
+// advance runs the timers up to a clock, itself included. It goes in steps
+// that no probe fits in with the time to answer it, and stops, with false,
+// where the answer is needed.
+func (s *Shard) advance(clock int64) bool {
+	for s.advanced < clock {
+		step := clock
+		if s.table.Open() > 0 {
+			step = min(step, s.advanced+call.ProbeWait-1)
+		}
+		if len(s.probes) > 0 {
+			step = min(step, s.probes[0]+call.ProbeWait-1)
+		}
+		if step <= s.advanced {
+			return false
+		}
+		s.table.Advance(step)
+		s.advanced = step
+	}
+	return true
+}
+
+// oldest is the first message with a clock below limit among all lanes, and
+// the peer whose lane it is in; nil if there is none.
+func (s *Shard) oldest(limit int64) (first *signal, from int) {
+	for i := range s.signalIn {
+		m := s.head(i)
+		if m == nil || m.meta.Clock >= limit {
+			continue
+		}
+		if first == nil || m.meta.Clock < first.meta.Clock ||
+			m.meta.Clock == first.meta.Clock && m.meta.Seq < first.meta.Seq {
+			first, from = m, i
+		}
+	}
+	return first, from
+}
+
+// head is the oldest unread message from peer i, nil if there is none.
+func (s *Shard) head(i int) *signal {
+	c := &s.signalIn[i]
+	lane := s.peers[i].signals[s.id]
+	for {
+		if c.chunk != nil && c.next < len(*c.chunk) {
+			return &(*c.chunk)[c.next]
+		}
+		if c.chunk != nil {
+			lane.give(c.chunk)
+		}
+		c.next = 0
+		if c.chunk = lane.take(); c.chunk == nil {
+			return nil
+		}
+	}
+}
+
+// publish puts a media endpoint that SDP named into the directory.
+func (s *Shard) publish(ref call.Ref, m *call.Media, clock int64) {
+	s.name(ref, m, m.At, clock)
+	if !m.Mux && m.RTCP.Port != 0 && m.RTCP != m.At {
+		s.name(ref, m, m.RTCP, clock)
+	}
+}
+
+func (s *Shard) name(ref call.Ref, m *call.Media, at frame.Endpoint, clock int64) {
+	if at.Port == 0 || at.Addr.IsZero() {
+		return
+	}
+	e := &endpoint{
+		at: at, key: callKey{ref, uint16(s.id)}, from: clock, seq: s.seq,
+		side: m.Side, srtp: m.SRTP,
+	}
+	e.n = uint8(copy(e.payloads[:], m.Payloads[:m.N]))
+	for _, o := range s.named[ref] {
+		if o.at == at && o.side == e.side && o.n == e.n && o.payloads == e.payloads && o.until.Load() == forever {
+			return
+		}
+	}
+	s.named[ref] = append(s.named[ref], e)
+	s.group.dir.publish(e)
+	*s.orders[s.id].add() = order{kind: orderReuse, key: e.key, at: at, clock: clock}
+}
+
+// ending says that a call was hung up: a stream that is new from now on is not
+// its own. Those it has go on until it is closed.
+func (s *Shard) ending(ref call.Ref, clock int64) {
+	for _, e := range s.named[ref] {
+		e.until.Store(min(e.until.Load(), clock))
+	}
+}
+
+// closed asks all shards for the streams of a call that is over.
+func (s *Shard) closed(ref call.Ref, clock int64) {
+	s.ending(ref, clock)
+	s.closing = append(s.closing, closing{ref, clock})
+	s.ask(order{kind: orderCollect, key: callKey{ref, uint16(s.id)}, clock: clock})
+}
+
+// probe asks all shards whether media of a call still flows.
+func (s *Shard) probe(ref call.Ref, clock int64) {
+	s.probes = append(s.probes, clock)
+	s.ask(order{kind: orderProbe, key: callKey{ref, uint16(s.id)}, clock: clock})
+}
+
+func (s *Shard) ask(o order) {
+	for _, p := range s.peers {
+		*s.orders[p.id].add() = o
+	}
+}
+
+// finish builds the records of the calls whose media has been metered.
+func (s *Shard) finish() bool {
+	done := s.lowest(meteredMark)
+	if done <= s.mark {
+		return false
+	}
+	for _, p := range s.peers {
+		lane := p.reports[s.id]
+		for c := lane.take(); c != nil; c = lane.take() {
+			for i := range *c {
+				s.reported(&(*c)[i])
+				(*c)[i] = report{}
+			}
+			lane.give(c)
+		}
+	}
+	n := 0
+	for _, c := range s.closing {
+		if c.clock >= done && done != end {
+			s.closing[n] = c
+			n++
+			continue
+		}
+		s.finishCall(c)
+	}
+	s.closing = s.closing[:n]
+	for len(s.probes) > 0 && s.probes[0] < done {
+		s.probes = s.probes[1:]
+	}
+	s.forget(done)
+	s.mark = done
+	// What others have finished waits for this mark. Waking the sink for each
+	// batch would cost more than the batch.
+	if len(s.emitted) > 0 || done-s.delivered >= deliverEvery || done == end {
+		s.publishStats()
+		s.group.out <- delivery{s.id, done, s.emitted}
+		s.emitted, s.delivered = nil, done
+	}
+	return true
+}
+
+// deliverEvery is how far (ns of the clock) a shard goes without saying so to
+// the sink when it has no records.
+const deliverEvery = int64(100e6)
+
+func (s *Shard) reported(r *report) {
+	switch {
+	case r.reuse:
+		s.reused[r.ref] = true
+	case r.stream == nil:
+		s.table.MediaAlive(r.ref, r.last)
+	default:
+		s.media[r.ref] = append(s.media[r.ref], r.stream)
+	}
+}
+
+func (s *Shard) finishCall(c closing) {
+	streams := s.media[c.ref]
+	delete(s.media, c.ref)
+	for _, m := range streams {
+		if m.record.Packets > 0 {
+			m.adopt(streams)
+			s.table.AddStream(c.ref, m.finish())
+		}
+	}
+	rec := s.table.Finish(c.ref)
+	if rec.Answer == 0 {
+		for i := range rec.Streams {
+			r := &rec.Streams[i]
+			r.Compat = quality.Unconnected(r.Compat, r.Received)
+		}
+	}
+	s.former = append(s.former, former{s.named[c.ref], c.clock + reuseWindow})
+	delete(s.named, c.ref)
+	if s.reused[c.ref] {
+		rec.Flags |= record.PortReuse
+		delete(s.reused, c.ref)
+	}
+	if s.group.gaps.within(rec.Start, max(rec.End, rec.Last)) {
+		rec.Flags |= record.Incomplete
+	}
+	s.emit(c.clock, rec, nil)
+}
+
+// forget takes the endpoints of former calls out of the directory once no
+// shard can ask about them any more.
+func (s *Shard) forget(done int64) {
+	n := 0
+	for n < len(s.former) && s.former[n].until < done {
+		for _, e := range s.former[n].endpoints {
+			s.group.dir.remove(e)
+		}
+		n++
+	}
+	s.former = slices.Delete(s.former, 0, n)
+}

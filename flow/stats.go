@@ -1,0 +1,136 @@
+package flow
+
+import (
+	"ringside/flow/call"
+	"ringside/flow/rtp"
+	"ringside/flow/sip"
+)
+
+// Stats counts what became of the packets, and what the tables hold. Every
+// packet that a decoder yields is in exactly one of the counters of Kinds.
+type Stats struct {
+	SIPPackets uint64 // begin as a SIP message
+	Keepalives uint64 // line ends or zeros only
+	RTP        uint64
+	RTCP       uint64
+	STUN       uint64
+	DTLS       uint64
+	ZRTP       uint64
+	TURN       uint64 // channel data
+	Fragments  uint64 // first fragments of what looks like RTP; the datagrams are not put together
+	UDPOther   uint64
+	UDPEmpty   uint64
+	TCPOther   uint64 // segments that begin with no SIP message
+	TCPEmpty   uint64
+	SCTP       uint64
+
+	SIPMessages uint64                 // read, of SIPPackets; a TCP segment may hold several
+	SIPErrors   [sip.NumReasons]uint64 // not understood, by sip.Reason
+	SIPCut      uint64                 // messages that end before their body does
+	TCPTails    uint64                 // segments with something else after a message
+
+	// RTP = InCalls + Orphan + Unconfirmed + Refused, once all streams ended.
+	InCalls     uint64 // packets of streams of calls
+	Orphan      uint64 // packets of streams that no call claimed
+	Unconfirmed uint64 // packets that looked like RTP and were no stream
+	Refused     uint64 // packets of streams for which the table had no room
+
+	Orphans    uint64 // streams that no call claimed
+	OrphanRTCP uint64 // streams of which only RTCP was seen, and no call
+	BadRTCP    uint64 // of RTCP: not well-formed (or encrypted)
+
+	CaptureLost uint64 // frames that the capture says it lost; part of no other counter
+
+	ActiveStreams uint64
+	Calls         call.Stats
+}
+
+// Kind is a named counter.
+type Kind struct {
+	Name  string
+	Count uint64
+}
+
+// Kinds lists what packets were, by name. Their sum is the packets decoded.
+func (s *Stats) Kinds() []Kind {
+	return []Kind{
+		{"sip", s.SIPPackets},
+		{"rtp", s.RTP},
+		{"rtcp", s.RTCP},
+		{"keep-alive", s.Keepalives},
+		{"stun", s.STUN},
+		{"dtls", s.DTLS},
+		{"zrtp", s.ZRTP},
+		{"turn-channel", s.TURN},
+		{"rtp-fragment", s.Fragments},
+		{"udp-other", s.UDPOther},
+		{"udp-empty", s.UDPEmpty},
+		{"tcp-other", s.TCPOther},
+		{"tcp-empty", s.TCPEmpty},
+		{"sctp", s.SCTP},
+	}
+}
+
+// Fates lists what became of the RTP packets, by name. Once all streams have
+// ended, their sum is RTP.
+func (s *Stats) Fates() []Kind {
+	return []Kind{
+		{"in-calls", s.InCalls},
+		{"no-call", s.Orphan},
+		{"unconfirmed", s.Unconfirmed},
+		{"table-full", s.Refused},
+	}
+}
+
+func (s *Stats) countKind(k rtp.Kind) {
+	switch k {
+	case rtp.STUN:
+		s.STUN++
+	case rtp.DTLS:
+		s.DTLS++
+	case rtp.ZRTP:
+		s.ZRTP++
+	case rtp.TURN:
+		s.TURN++
+	default:
+		s.UDPOther++
+	}
+}
+
+func (s *Stats) countSIPError(err error) {
+	reason, _ := err.(sip.Reason)
+	s.SIPErrors[reason]++
+}
+
+// SIPProblems lists the messages that were not understood, by reason.
+func (s *Stats) SIPProblems() []Kind {
+	var out []Kind
+	for i, n := range s.SIPErrors {
+		if n > 0 {
+			out = append(out, Kind{sip.Reason(i).String(), n})
+		}
+	}
+	return out
+}
+
+// add adds the counters of another shard.
+func (s *Stats) add(o *Stats) {
+	sum := []struct{ to, from *uint64 }{
+		{&s.SIPPackets, &o.SIPPackets}, {&s.Keepalives, &o.Keepalives},
+		{&s.RTP, &o.RTP}, {&s.RTCP, &o.RTCP}, {&s.STUN, &o.STUN}, {&s.DTLS, &o.DTLS},
+		{&s.ZRTP, &o.ZRTP}, {&s.TURN, &o.TURN}, {&s.Fragments, &o.Fragments}, {&s.UDPOther, &o.UDPOther},
+		{&s.UDPEmpty, &o.UDPEmpty}, {&s.TCPOther, &o.TCPOther}, {&s.TCPEmpty, &o.TCPEmpty},
+		{&s.SCTP, &o.SCTP}, {&s.SIPMessages, &o.SIPMessages}, {&s.SIPCut, &o.SIPCut},
+		{&s.TCPTails, &o.TCPTails}, {&s.InCalls, &o.InCalls}, {&s.Orphan, &o.Orphan},
+		{&s.Unconfirmed, &o.Unconfirmed}, {&s.Refused, &o.Refused}, {&s.Orphans, &o.Orphans},
+		{&s.OrphanRTCP, &o.OrphanRTCP}, {&s.BadRTCP, &o.BadRTCP},
+		{&s.ActiveStreams, &o.ActiveStreams}, {&s.CaptureLost, &o.CaptureLost},
+	}
+	for _, c := range sum {
+		*c.to += *c.from
+	}
+	for i, n := range o.SIPErrors {
+		s.SIPErrors[i] += n
+	}
+	s.Calls.Add(&o.Calls)
+}
