@@ -1,0 +1,368 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"ringside/flow/record"
+)
+
+// Filter chooses calls: those that meet every condition given. The zero value
+// of a field is no condition.
+type Filter struct {
+	From, To int64 // Start in [From, To), ns since the epoch
+
+	Caller Match // number of the caller
+	Called Match // number of the called party
+	Number Match // number of either
+
+	Domain string // of either party, in any case
+	CallID string // exact
+	Agent  string // contained in the user agent of either party, in any case
+	Codec  string // of a stream
+
+	Addr       netip.Prefix // any address: signalling, SDP or RTP
+	SignalAddr netip.Prefix // signalling address of either party
+	CallerAddr netip.Prefix
+	CalledAddr netip.Prefix
+	MediaAddr  netip.Prefix // named by SDP, or sending or receiving RTP
+
+	StatusMin, StatusMax uint16 // last final status; a lone StatusMin means up to 699
+	Outcomes             []record.Outcome
+	EndReasons           []record.EndReason
+	Sensors              []uint16
+
+	Flags    record.Flags // all of these set
+	NotFlags record.Flags // none of these set
+
+	MinDuration, MaxDuration   time.Duration // start to end, inclusive
+	MinConnected, MaxConnected time.Duration // answer to end; only answered calls
+	MinPDD, MaxPDD             time.Duration // only calls that rang or were answered
+
+	MOSBelow, MOSAbove float64 // worst stream's MOS.LQ; only calls that have one
+	LossAbove          float64 // worst stream's loss, per cent
+	JitterAbove        float64 // worst stream's JitterMax, ms
+
+	MinMessages, MaxMessages uint32 // SIP messages
+}
+
+// Match is a condition on a number. Its zero value is none.
+type Match struct {
+	Value string
+	Kind  MatchKind
+}
+
+// MatchKind says which part of a number a Match is about.
+type MatchKind uint8
+
+// Match kinds.
+const (
+	Exact MatchKind = iota
+	Prefix
+	Suffix
+	Contains
+)
+
+// ParseMatch reads a number with '*' for anything at its start (suffix), its
+// end (prefix) or both (contains). A backslash takes the next character as it
+// is: `\*98` is the number *98.
+func ParseMatch(s string) (Match, error) {
+	var value strings.Builder
+	var head, tail bool
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+			value.WriteByte(s[i])
+		case s[i] != '*':
+			value.WriteByte(s[i])
+		case i == 0:
+			head = true
+		case i == len(s)-1:
+			tail = true
+		default:
+			return Match{}, fmt.Errorf(`parse number %q: '*' stands at the start or the end (write \* for the key)`, s)
+		}
+	}
+	m := Match{Value: value.String()}
+	if m.Value == "" && s != "" {
+		if tail || head {
+			return Match{}, nil // anything
+		}
+		return Match{}, errors.New("parse number: empty")
+	}
+	switch {
+	case head && tail:
+		m.Kind = Contains
+	case head:
+		m.Kind = Suffix
+	case tail:
+		m.Kind = Prefix
+	}
+	return m, nil
+}
+
+// ParseAddr reads an address or a prefix, such as 10.0.0.0/8.
+func ParseAddr(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return netip.Prefix{}, fmt.Errorf("parse address %q: %w", s, err)
+		}
+		return p.Masked(), nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("parse address %q: %w", s, err)
+	}
+	return netip.PrefixFrom(a.WithZone(""), a.BitLen()), nil
+}
+
+// ParseStatus reads a status (486), a class (4xx) or a range (400-499).
+func ParseStatus(s string) (low, high uint16, err error) {
+	bad := fmt.Errorf("parse status %q: write 486, 4xx or 400-499", s)
+	number := func(s string) uint16 {
+		n, err := strconv.ParseUint(s, 10, 16)
+		if err != nil || n < 100 || n > 699 {
+			return 0
+		}
+		return uint16(n)
+	}
+	from, to, isRange := strings.Cut(s, "-")
+	switch {
+	case isRange:
+		low, high = number(from), number(to)
+	case len(s) == 3 && strings.EqualFold(s[1:], "xx"):
+		low, high = number(s[:1]+"00"), number(s[:1]+"99")
+	default:
+		low = number(s)
+		high = low
+	}
+	if low == 0 || high < low {
+		return 0, 0, bad
+	}
+	return low, high, nil
+}
+
+// where is the condition of a query in the making.
+type where struct {
+	conds []string
+	args  []any
+}
+
+func (w *where) add(cond string, args ...any) {
+	w.conds = append(w.conds, cond)
+	w.args = append(w.args, args...)
+}
+
+// String is the WHERE clause with a leading space, or nothing.
+func (w *where) String() string {
+	if len(w.conds) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(w.conds, " AND ")
+}
+
+// where is the filter as SQL. No value of it becomes part of the SQL text.
+func (f *Filter) where() *where {
+	w := new(where)
+	f.whereTime(w)
+	f.whereText(w)
+	f.whereAddr(w)
+	f.whereResult(w)
+	f.whereFigures(w)
+	return w
+}
+
+// byNumber decides between the two ways to look for a prefix or suffix in a
+// time range: all numbers like it of all times, or all calls of that time. The
+// database cannot know which are fewer. A long enough part of a number is rare;
+// a day's calls are not too many to look at. An exact number needs no choice:
+// its index has the time too.
+func (f *Filter) byNumber() bool {
+	if f.From != 0 && f.To != 0 && f.To-f.From <= int64(24*time.Hour) {
+		return false
+	}
+	for _, m := range []Match{f.Caller, f.Called, f.Number} {
+		if m.Kind == Prefix && len(m.Value) >= 7 || m.Kind == Suffix && len(m.Value) >= 4 {
+			return true
+		}
+	}
+	return false
+}
+
+// unindexed is a column or, if a query had better not search by it, an
+// expression that no index is of.
+func unindexed(column string, yes bool) string {
+	if yes {
+		return "+" + column
+	}
+	return column
+}
+
+func (f *Filter) whereTime(w *where) {
+	start := unindexed("start_at", f.byNumber())
+	if f.From != 0 {
+		w.add(start+" >= ?", f.From)
+	}
+	if f.To != 0 {
+		w.add(start+" < ?", f.To)
+	}
+}
+
+func (f *Filter) whereText(w *where) {
+	byTime := (f.From != 0 || f.To != 0) && !f.byNumber()
+	if c, args := f.Caller.cond("caller", byTime); c != "" {
+		w.add(c, args...)
+	}
+	if c, args := f.Called.cond("called", byTime); c != "" {
+		w.add(c, args...)
+	}
+	if c, args := f.Number.cond("caller", byTime); c != "" {
+		d, more := f.Number.cond("called", byTime)
+		w.add("(("+c+") OR ("+d+"))", append(args, more...)...)
+	}
+	if f.Domain != "" {
+		w.add("(LOWER(caller_domain) = LOWER(?) OR LOWER(called_domain) = LOWER(?))", f.Domain, f.Domain)
+	}
+	if f.CallID != "" {
+		w.add("call_id = ?", f.CallID)
+	}
+	if f.Agent != "" {
+		w.add("(INSTR(LOWER(caller_agent), LOWER(?)) > 0 OR INSTR(LOWER(called_agent), LOWER(?)) > 0)", f.Agent, f.Agent)
+	}
+	if f.Codec != "" {
+		w.add(ofCall("stream", "orphan = 0 AND LOWER(x.codec) = LOWER(?)"), f.Codec)
+	}
+}
+
+// ofCall is a condition on a child row of the call, which is x.
+func ofCall(table, cond string) string {
+	return "EXISTS (SELECT 1 FROM " + table + " x WHERE x.start_at = calls.start_at AND x.id = calls.id AND " + cond + ")"
+}
+
+// cond is m on the number of a party. Suffixes are prefixes of the number
+// reversed; both are ranges of an index. U+10FFFF is in no number, and sorts
+// after all that is.
+func (m Match) cond(party string, byTime bool) (string, []any) {
+	if m.Value == "" {
+		return "", nil
+	}
+	column, v := party+"_number", m.Value
+	switch m.Kind {
+	case Exact:
+		return column + " = ?", []any{v}
+	case Contains:
+		return "INSTR(" + column + ", ?) > 0", []any{v}
+	case Suffix:
+		column, v = party+"_reverse", reverse(v)
+	}
+	column = unindexed(column, byTime)
+	return column + " >= ? AND " + column + " < ?", []any{v, v + "\U0010FFFF"}
+}
+
+func (f *Filter) whereAddr(w *where) {
+	media := func(p netip.Prefix) (string, []any) {
+		c, args := anyInside(p, "x.src_addr", "x.dst_addr")
+		d, more := anyInside(p, "x.addr")
+		return "(" + ofCall("stream", "x.orphan = 0 AND "+c) + " OR " + ofCall("call_media", d) + ")", append(args, more...)
+	}
+	if p := f.Addr; p.IsValid() {
+		c, args := anyInside(p, "caller_addr", "called_addr")
+		d, more := media(p)
+		w.add("("+c+" OR "+d+")", append(args, more...)...)
+	}
+	if p := f.MediaAddr; p.IsValid() {
+		c, args := media(p)
+		w.add(c, args...)
+	}
+	inside := func(p netip.Prefix, columns ...string) {
+		if p.IsValid() {
+			c, args := anyInside(p, columns...)
+			w.add(c, args...)
+		}
+	}
+	inside(f.SignalAddr, "caller_addr", "called_addr")
+	inside(f.CallerAddr, "caller_addr")
+	inside(f.CalledAddr, "called_addr")
+}
+
+// anyInside is the condition that one of the address columns lies in p: a
+// range of bytes, and the length that tells IPv4 from IPv6.
+func anyInside(p netip.Prefix, columns ...string) (string, []any) {
+	low := p.Masked().Addr().AsSlice()
+	high := make([]byte, len(low))
+	copy(high, low)
+	for bit := p.Bits(); bit < len(high)*8; bit++ {
+		high[bit/8] |= 0x80 >> (bit % 8)
+	}
+	var conds []string
+	var args []any
+	for _, c := range columns {
+		conds = append(conds, "("+c+" >= ? AND "+c+" <= ? AND LENGTH("+c+") = ?)")
+		args = append(args, low, high, len(low))
+	}
+	return "(" + strings.Join(conds, " OR ") + ")", args
+}
+
+func (f *Filter) whereResult(w *where) {
+	if f.StatusMin != 0 {
+		w.add("last_status >= ?", int64(f.StatusMin))
+	}
+	if f.StatusMax != 0 {
+		w.add("last_status <= ?", int64(f.StatusMax))
+	}
+	oneOf(w, "outcome", f.Outcomes, func(o record.Outcome) any { return o.String() })
+	oneOf(w, "end_reason", f.EndReasons, func(e record.EndReason) any { return e.String() })
+	oneOf(w, "sensor", f.Sensors, func(s uint16) any { return int64(s) })
+	if f.Flags != 0 {
+		w.add("flags & ? = ?", int64(f.Flags), int64(f.Flags))
+	}
+	if f.NotFlags != 0 {
+		w.add("flags & ? = 0", int64(f.NotFlags))
+	}
+}
+
+func oneOf[T any](w *where, column string, values []T, value func(T) any) {
+	if len(values) == 0 {
+		return
+	}
+	var args []any
+	for _, v := range values {
+		args = append(args, value(v))
+	}
+	w.add(column+" IN ("+marks(len(args))+")", args...)
+}
+
+func (f *Filter) whereFigures(w *where) {
+	span := func(column string, low, high time.Duration) {
+		if low != 0 {
+			w.add(column+" >= ?", int64(low))
+		}
+		if high != 0 {
+			w.add(column+" <= ?", int64(high))
+		}
+	}
+	span("duration", f.MinDuration, f.MaxDuration)
+	span("connected", f.MinConnected, f.MaxConnected)
+	span("pdd", f.MinPDD, f.MaxPDD)
+	figure := func(cond string, v float64) {
+		if v != 0 {
+			w.add(cond, v)
+		}
+	}
+	figure("mos_min < ?", f.MOSBelow)
+	figure("mos_min > ?", f.MOSAbove)
+	figure("loss_max > ?", f.LossAbove)
+	figure("jitter_max > ?", f.JitterAbove)
+	if f.MinMessages != 0 {
+		w.add("messages_total >= ?", int64(f.MinMessages))
+	}
+	if f.MaxMessages != 0 {
+		w.add("messages_total <= ?", int64(f.MaxMessages))
+	}
+}

@@ -1,0 +1,172 @@
+// Package store keeps call records in an SQL database and answers queries
+// about them.
+//
+// The database is SQLite, embedded, one file. The SQL is kept to what SQLite
+// and MySQL share; what differs is in a dialect.
+//
+// A record has a deterministic id, and storing it again replaces what was
+// stored before, so that a batch sent twice leaves one set of rows. A batch is
+// one transaction: a crash leaves whole batches only.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Memory as the path of a store makes one that lives as long as it is open.
+const Memory = ":memory:"
+
+// Options of a store.
+type Options struct {
+	// Path of the database file. Missing folders are made. Memory: no file.
+	Path string
+	// ReadOnly opens an existing store for queries only.
+	ReadOnly bool
+	// BusyTimeout is how long to wait for another process that writes
+	// (default 10 s).
+	BusyTimeout time.Duration
+	// CacheKiB bounds the page cache of the writing connection (default
+	// 32768); each of the Readers gets a quarter of it.
+	CacheKiB int
+	// Readers is how many queries run at the same time (default 4).
+	Readers int
+}
+
+func (o *Options) setDefaults() {
+	if o.BusyTimeout <= 0 {
+		o.BusyTimeout = 10 * time.Second
+	}
+	if o.CacheKiB <= 0 {
+		o.CacheKiB = 32 << 10
+	}
+	if o.Readers <= 0 {
+		o.Readers = 4
+	}
+}
+
+// Store is an open call store. Its methods may be used concurrently.
+type Store struct {
+	dialect *dialect
+	read    *sql.DB
+	write   *sql.DB // one connection; nil: read-only
+	insert  *inserter
+}
+
+// Open opens the store, creating it or migrating its schema if need be.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	o.setDefaults()
+	s := &Store{dialect: &sqliteDialect}
+	if err := s.open(ctx, o); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open store %s: %w", o.Path, err)
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, o Options) (err error) {
+	switch {
+	case o.Path == "":
+		return errors.New("no path given: name a file, or " + Memory + " for none")
+	case o.ReadOnly:
+		if _, err := os.Stat(o.Path); err != nil {
+			return fmt.Errorf("read-only store must exist: %w", err)
+		}
+		if s.read, err = s.connect(o, o.Readers, o.CacheKiB/4); err != nil {
+			return err
+		}
+		return checkVersion(ctx, s.read, s.dialect, migrations())
+	case o.Path != Memory:
+		if err := makeFile(o.Path); err != nil {
+			return err
+		}
+	}
+	if s.write, err = s.connect(o, 1, o.CacheKiB); err != nil {
+		return err
+	}
+	if err := migrate(ctx, s.write, s.dialect, migrations()); err != nil {
+		return err
+	}
+	if s.insert, err = newInserter(ctx, s.write, s.dialect); err != nil {
+		return err
+	}
+	if o.Path == Memory {
+		s.read = s.write // the database is the connection
+		return nil
+	}
+	o.ReadOnly = true
+	s.read, err = s.connect(o, o.Readers, o.CacheKiB/4)
+	return err
+}
+
+func (s *Store) connect(o Options, conns, cacheKiB int) (*sql.DB, error) {
+	db, err := sql.Open(s.dialect.driver, sqliteDSN(o, cacheKiB))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+// makeFile makes the database file, so that it belongs to its owner and group
+// alone: call records are nobody else's business.
+func makeFile(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("create folder (choose another path, or let this user write there): %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o640)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("create file (let this user write in %s, or open it read-only): %w", dir, err)
+	}
+	if err != nil {
+		return fmt.Errorf("create file: %w", err)
+	}
+	return f.Close()
+}
+
+// Close ends running queries and closes the database. The last one to close a
+// store folds its write-ahead log into the database file.
+func (s *Store) Close() error {
+	var errs []error
+	if s.read != nil && s.read != s.write {
+		errs = append(errs, s.read.Close())
+	}
+	if s.write != nil {
+		errs = append(errs, s.write.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// sqliteDSN names the database and how a connection to it behaves: a
+// write-ahead log, so that queries and the writer do not wait for each other;
+// synchronous NORMAL, so that a crash of the process loses nothing and a power
+// cut at most the last batches, never the database.
+func sqliteDSN(o Options, cacheKiB int) string {
+	q := url.Values{}
+	pragma := func(name string, v any) { q.Add("_pragma", fmt.Sprintf("%s(%v)", name, v)) }
+	q.Set("_busy_timeout", fmt.Sprint(o.BusyTimeout.Milliseconds()))
+	pragma("cache_size", -cacheKiB)
+	if o.ReadOnly {
+		q.Set("mode", "ro")
+	} else {
+		pragma("journal_mode", "WAL")
+		pragma("synchronous", "NORMAL")
+		pragma("wal_autocheckpoint", 8192)   // pages of 4 KiB: 32 MiB
+		pragma("journal_size_limit", 64<<20) // bytes that the log keeps once it is folded in
+		q.Set("_txlock", "immediate")        // take the write lock at once, waiting for it
+	}
+	if o.Path == Memory {
+		return Memory + "?" + q.Encode()
+	}
+	// An escaped path, lest a '?' or '%' in it be read as part of the URI.
+	return "file:" + (&url.URL{Path: o.Path}).EscapedPath() + "?" + q.Encode()
+}

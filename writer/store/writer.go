@@ -1,0 +1,322 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ringside/flow/record"
+)
+
+// A batch ends with whichever of these it reaches first.
+const (
+	batchRows  = 1000        // rows of all tables
+	batchBytes = 1 << 20     // estimated
+	batchAge   = time.Second // since its first record
+)
+
+// keptErrors is how many errors a Writer keeps between two flushes; beyond, it
+// counts.
+const keptErrors = 10
+
+// WriterOptions of a Writer.
+type WriterOptions struct {
+	// Queue is how many records wait for the writer before Add blocks
+	// (default 4096).
+	Queue int
+}
+
+// Writer gathers records into batches and stores them from a goroutine of its
+// own. Its methods may be used concurrently.
+type Writer struct {
+	store  *Store
+	queue  chan item
+	closed chan struct{} // closed by Close: nothing more is taken
+	done   chan struct{} // closed when the goroutine is over
+	cancel context.CancelFunc
+	once   sync.Once
+	adding sync.WaitGroup
+
+	stats struct{ queued, calls, orphans, rows, batches, rejected, failed, refused atomic.Uint64 }
+
+	mu     sync.Mutex
+	errs   []error // since the last Flush
+	unkept int     // how many more there were
+}
+
+// WriterStats is what became of the records given to a Writer:
+// Added = Stored + Rejected + Failed + Refused + what still waits.
+type WriterStats struct {
+	Added    uint64 // records given to Add and AddOrphan
+	Calls    uint64 // calls stored
+	Orphans  uint64 // orphan streams stored
+	Rows     uint64 // rows of all tables
+	Batches  uint64 // transactions
+	Rejected uint64 // records that the database will not take
+	Failed   uint64 // records lost because the database failed
+	Refused  uint64 // records given after Close
+}
+
+// Stored is the records stored.
+func (s WriterStats) Stored() uint64 { return s.Calls + s.Orphans }
+
+// item is a record, or a request to flush.
+type item struct {
+	call   *record.Call
+	orphan *record.Stream
+	flush  chan<- struct{} // closed when all before it is stored
+}
+
+// NewWriter starts a Writer. The store must stay open until the Writer is
+// closed.
+func NewWriter(s *Store, o WriterOptions) *Writer {
+	if o.Queue <= 0 {
+		o.Queue = 4096
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &Writer{
+		store:  s,
+		queue:  make(chan item, o.Queue),
+		closed: make(chan struct{}),
+		done:   make(chan struct{}),
+		cancel: cancel,
+	}
+	go w.run(ctx)
+	return w
+}
+
+// Add hands over a call, which belongs to the Writer from then on. It blocks
+// while the queue is full, which is right for files; it never fails: Flush and
+// Close tell of errors, Err as soon as there is one.
+func (w *Writer) Add(c *record.Call) { w.add(item{call: c}) }
+
+// AddOrphan hands over a stream that no call claimed, like Add.
+func (w *Writer) AddOrphan(s *record.Stream) { w.add(item{orphan: s}) }
+
+func (w *Writer) add(i item) {
+	w.stats.queued.Add(1)
+	if !w.enqueue(context.Background(), i) {
+		w.stats.refused.Add(1)
+	}
+}
+
+// enqueue reports whether i was taken.
+func (w *Writer) enqueue(ctx context.Context, i item) bool {
+	w.mu.Lock()
+	select {
+	case <-w.closed:
+		w.mu.Unlock()
+		return false
+	default:
+	}
+	w.adding.Add(1) // before Close, which waits for it
+	w.mu.Unlock()
+	defer w.adding.Done()
+	select {
+	case w.queue <- i:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Flush waits until all records added before are stored, and returns the
+// errors since the last Flush.
+func (w *Writer) Flush(ctx context.Context) error {
+	ack := make(chan struct{})
+	if w.enqueue(ctx, item{flush: ack}) {
+		select {
+		case <-ack:
+		case <-ctx.Done():
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("flush store: %w", err)
+	}
+	return w.takeErrors()
+}
+
+// Close stores what waits, and ends the Writer. If ctx ends first, what is not
+// yet stored is lost, and counted as failed. It returns the errors since the
+// last Flush; closing again does nothing.
+func (w *Writer) Close(ctx context.Context) error {
+	w.once.Do(func() {
+		w.mu.Lock()
+		close(w.closed)
+		w.mu.Unlock()
+		go func() {
+			w.adding.Wait()
+			close(w.queue)
+		}()
+	})
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		w.cancel()
+		<-w.done
+	}
+	w.cancel()
+	return w.takeErrors()
+}
+
+// Err is the first error since the last Flush.
+func (w *Writer) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.errs) == 0 {
+		return nil
+	}
+	return w.errs[0]
+}
+
+// Stats is a snapshot.
+func (w *Writer) Stats() WriterStats {
+	s := &w.stats
+	return WriterStats{
+		Calls:    s.calls.Load(),
+		Orphans:  s.orphans.Load(),
+		Rows:     s.rows.Load(),
+		Batches:  s.batches.Load(),
+		Rejected: s.rejected.Load(),
+		Failed:   s.failed.Load(),
+		Refused:  s.refused.Load(),
+		Added:    s.queued.Load(), // last, so that the sum never exceeds it
+	}
+}
+
+func (w *Writer) takeErrors() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	errs := w.errs
+	if w.unkept > 0 {
+		errs = append(errs, fmt.Errorf("and %d more errors", w.unkept))
+	}
+	w.errs, w.unkept = nil, 0
+	return errors.Join(errs...)
+}
+
+func (w *Writer) keepError(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.errs) < keptErrors {
+		w.errs = append(w.errs, err)
+	} else {
+		w.unkept++
+	}
+}
+
+// pending is a batch in the making.
+type pending struct {
+	Batch
+	rows, bytes int
+}
+
+func (p *pending) empty() bool { return p.rows == 0 }
+func (p *pending) full() bool  { return p.rows >= batchRows || p.bytes >= batchBytes }
+
+func (p *pending) add(i item) {
+	if i.call != nil {
+		p.Calls = append(p.Calls, i.call)
+	} else {
+		p.Orphans = append(p.Orphans, i.orphan)
+	}
+	p.rows += i.rows()
+	p.bytes += i.bytes()
+}
+
+// rows is how many rows a record becomes.
+func (i item) rows() int {
+	if i.call == nil {
+		return 1
+	}
+	c := i.call
+	return 1 + len(c.Legs) + len(c.Messages) + len(c.Media) + len(c.Streams)
+}
+
+// bytes is roughly how large a record is in the database: columns of usual
+// content by row, and the lists that a long call may have.
+func (i item) bytes() int {
+	const callBytes, streamBytes, childBytes = 800, 500, 80
+	if i.call == nil {
+		return streamBytes
+	}
+	c := i.call
+	return callBytes + streamBytes*len(c.Streams) + childBytes*(len(c.Legs)+len(c.Messages)+len(c.Media)) +
+		len(c.CallID) + len(c.Caller.Contact) + len(c.Called.Contact)
+}
+
+func (w *Writer) run(ctx context.Context) {
+	defer close(w.done)
+	var p pending
+	age := time.NewTimer(batchAge)
+	age.Stop()
+	for {
+		select {
+		case i, ok := <-w.queue:
+			if !ok {
+				w.commit(ctx, &p)
+				return
+			}
+			if i.flush != nil {
+				w.commit(ctx, &p)
+				close(i.flush)
+				continue
+			}
+			if p.empty() {
+				age.Reset(batchAge)
+			}
+			if p.add(i); p.full() {
+				w.commit(ctx, &p)
+			}
+		case <-age.C:
+			w.commit(ctx, &p)
+		}
+	}
+}
+
+// commit stores a batch and begins a new one.
+func (w *Writer) commit(ctx context.Context, p *pending) {
+	if !p.empty() {
+		w.insert(ctx, p.Batch)
+	}
+	*p = pending{}
+}
+
+// insert stores a batch. If the database rejects it, its halves are tried, so
+// that what is stored in the end is all but the rejected records. A database
+// that fails otherwise would fail for the halves too: the batch is lost.
+func (w *Writer) insert(ctx context.Context, b Batch) {
+	err := w.store.Insert(ctx, b)
+	n := len(b.Calls) + len(b.Orphans)
+	switch {
+	case err == nil:
+		w.stats.batches.Add(1)
+		w.stats.calls.Add(uint64(len(b.Calls)))
+		w.stats.orphans.Add(uint64(len(b.Orphans)))
+		for _, c := range b.Calls {
+			w.stats.rows.Add(uint64(item{call: c}.rows()))
+		}
+		w.stats.rows.Add(uint64(len(b.Orphans)))
+	case !w.store.dialect.rejected(err):
+		w.stats.failed.Add(uint64(n))
+		w.keepError(err)
+	case n == 1:
+		w.stats.rejected.Add(1)
+		w.keepError(err)
+	default:
+		first, second := halves(b)
+		w.insert(ctx, first)
+		w.insert(ctx, second)
+	}
+}
+
+// halves splits a batch of at least two records.
+func halves(b Batch) (first, second Batch) {
+	if c, o := len(b.Calls), len(b.Orphans); c == 0 || o == 0 {
+		return Batch{b.Calls[:c/2], b.Orphans[:o/2]}, Batch{b.Calls[c/2:], b.Orphans[o/2:]}
+	}
+	return Batch{Calls: b.Calls}, Batch{Orphans: b.Orphans}
+}
