@@ -1,10 +1,6 @@
 package flow
 
-import (
-	"ringside/dataplane/frame"
-	"ringside/flow/record"
-	"ringside/flow/rtp"
-)
+import "ringside/flow/record"
 
 // rtcpState is what RTCP said of one stream.
 type rtcpState struct {
@@ -24,65 +20,37 @@ type rtcpState struct {
 	tripMax int64
 }
 
-// control reads an RTCP compound packet. What it says of a stream is kept at
-// that stream's key: the addresses in the direction of the stream, which is
-// the packet's own for a sender report and the opposite for a report block.
-func (s *Shard) control(p *frame.Packet) {
-	s.stats.RTCP++
-	if !rtp.ValidRTCP(p.Payload, int(p.Len)) {
-		s.stats.BadRTCP++
+// control takes what RTCP said of a stream. It is kept at that stream's key.
+func (s *Shard) control(p *sample) {
+	i := s.open(p)
+	if i == noStream {
 		return
 	}
-	var c rtp.Control
-	rest, ok := rtp.Walk(p.Payload, &c)
-	for ; ok; rest, ok = rtp.Walk(rest, &c) {
-		if info, ok := c.Sender(); ok {
-			if r := s.rtcpOf(p.Src, p.Dst, c.SSRC, p.Clock); r != nil {
-				r.srTime, r.srMiddle, r.srPackets = p.Time, info.MiddleNTP(), info.Packets
-			}
-		}
-		for i := 0; ; i++ {
-			b, ok := c.Block(i)
-			if !ok {
-				break
-			}
-			if r := s.rtcpOf(p.Dst, p.Src, b.SSRC, p.Clock); r != nil {
-				r.block(&b, p.Time)
-			}
-		}
-	}
-}
-
-// rtcpOf is where RTCP about a stream is kept; nil if the table is full.
-func (s *Shard) rtcpOf(from, to frame.Endpoint, ssrc uint32, clock int64) *rtcpState {
-	k := flowKey{from.Addr, to.Addr, from.Port, to.Port, ssrc}
-	h := k.hash()
-	i := s.streams.find(&k, h)
-	if i == noStream {
-		if i = s.open(&k, h, clock); i == noStream {
-			return nil
-		}
-	}
 	if e := s.streams.at(i); e.flags&streamRTP == 0 {
-		e.tick = uint32(clock >> tickShift)
+		e.tick = uint32(p.clock >> tickShift)
 	}
-	return &s.streams.coldAt(i).rtcp
+	r := &s.streams.coldAt(i).rtcp
+	if p.kind == sampleSender {
+		r.srTime, r.srMiddle, r.srPackets = p.time, p.ts, p.len
+		return
+	}
+	r.block(p)
 }
 
 // block adds a receiver's report on the stream.
-func (r *rtcpState) block(b *rtp.Block, now int64) {
+func (r *rtcpState) block(p *sample) {
 	r.reports++
-	r.lost = b.Lost
-	r.fractions += uint64(b.Fraction)
-	r.fracMax = max(r.fracMax, b.Fraction)
-	r.jitters += uint64(b.Jitter)
-	r.jitterMax = max(r.jitterMax, b.Jitter)
-	if b.LSR == 0 || b.LSR != r.srMiddle {
+	r.lost = p.lost
+	r.fractions += uint64(p.pt)
+	r.fracMax = max(r.fracMax, p.pt)
+	r.jitters += uint64(p.ts)
+	r.jitterMax = max(r.jitterMax, p.ts)
+	if lsr := p.len; lsr == 0 || lsr != r.srMiddle {
 		return
 	}
 	// RFC 3550 section 6.4.1, seen from where we stand between the two: the
 	// way from here to the receiver and back.
-	trip := now - r.srTime - int64(b.DLSR)*1e9>>16
+	trip := p.time - r.srTime - int64(p.dlsr)*1e9>>16
 	if trip < 0 {
 		return
 	}

@@ -112,6 +112,28 @@ func (l *lane[T]) give(c *[]T) {
 	l.pool.Put(c)
 }
 
+// cursor walks the items of a lane, chunk by chunk.
+type cursor[T any] struct {
+	chunk *[]T
+	next  int
+}
+
+// head is the oldest item that was not walked past, nil if there is none.
+func (c *cursor[T]) head(l *lane[T]) *T {
+	for {
+		if c.chunk != nil {
+			if c.next < len(*c.chunk) {
+				return &(*c.chunk)[c.next]
+			}
+			l.give(c.chunk)
+		}
+		c.next = 0
+		if c.chunk = l.take(); c.chunk == nil {
+			return nil
+		}
+	}
+}
+
 // signal is one SIP message on its way to the shard that owns its call. The
 // message's Buf is the item's own bytes.
 type signal struct {
@@ -119,6 +141,35 @@ type signal struct {
 	meta  call.Meta
 	bytes []byte
 }
+
+// sample is what the media stage needs of one RTP packet, or of one statement
+// of RTCP about a stream, on its way to the shard that meters the stream. The
+// packet's bytes are not needed any more. It holds no pointer.
+type sample struct {
+	key   flowKey
+	hash  uint64 // of key
+	time  int64  // arrival, ns
+	clock int64
+	ts    uint32 // RTP timestamp; middle of the NTP time (sender); jitter (block)
+	len   uint32 // payload octets; packets sent (sender); LSR (block)
+	dlsr  uint32 // of a block
+	lost  int32  // of a block: cumulative
+	seq   uint16
+	pt    uint8 // payload type; fraction lost (block)
+	kind  sampleKind
+	ttl   uint8
+	dscp  uint8
+	vlan  int16 // -1: untagged
+}
+
+type sampleKind uint8
+
+const (
+	sampleRTP    sampleKind = iota
+	sampleMarked            // RTP with the marker bit
+	sampleSender            // sender information of an SR
+	sampleBlock             // report block of an SR or RR
+)
 
 // callKey names a call among all shards.
 type callKey struct {

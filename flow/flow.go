@@ -28,7 +28,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -107,8 +106,6 @@ func (g *Group) Run(ctx context.Context, work func(ctx context.Context, i int, s
 	errs := make([]error, len(g.shards))
 	for i, s := range g.shards {
 		g.wg.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
 			if errs[i] = work(ctx, i, s); errs[i] != nil {
 				g.failed.Store(true)
 			}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,48 +75,47 @@ func (sc *script) rtp(from, to time.Duration, src, dst frame.Endpoint, pt uint8,
 
 func at2(a frame.Addr, port uint16) frame.Endpoint { return frame.Endpoint{Addr: a, Port: port} }
 
-// source gives one worker its share of a script, some packets at a time.
+// source hands out a script to all workers, some packets at a time.
 type source struct {
+	mu      sync.Mutex
 	batches []*frame.Batch
+	mark    int64
 }
 
 func (s *source) Next() (*frame.Batch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.batches) == 0 {
 		return nil, io.EOF
 	}
 	b := s.batches[0]
 	s.batches = s.batches[1:]
+	s.mark = b.Frames[len(b.Frames)-1].Clock + 1
 	return b, nil
 }
 
-// sources cuts the script into batches of size packets for each worker. The
-// flows are dealt out in turn, so that SIP and RTP of a call part.
-func (sc *script) sources(workers, size int) []*source {
+func (s *source) Mark() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mark
+}
+
+// source cuts the script into batches of size packets.
+func (sc *script) source(size int) *source {
 	slices.SortStableFunc(sc.packets, func(a, b frame.Packet) int { return int(a.Time - b.Time) })
-	out := make([]*source, workers)
-	for i := range out {
-		out[i] = &source{}
-	}
-	for n := 0; n < len(sc.packets); n += size {
-		part := sc.packets[n:min(n+size, len(sc.packets))]
-		mark := part[len(part)-1].Time
-		if n+size >= len(sc.packets) {
-			mark++
+	s, clock := &source{}, int64(0)
+	for n := range sc.packets {
+		if n%size == 0 {
+			s.batches = append(s.batches, &frame.Batch{})
 		}
-		for w, src := range out {
-			b := &frame.Batch{Watermark: mark}
-			for i := range part {
-				p := part[i]
-				p.Clock, p.Seq = p.Time, uint64(n+i)
-				if int(frame.FlowHash(p.Src, p.Dst)%uint64(workers)) == w {
-					b.Packets = append(b.Packets, p)
-					b.Frames = append(b.Frames, frame.Frame{Time: p.Time, Clock: p.Clock, Lost: sc.lost[n+i]})
-				}
-			}
-			src.batches = append(src.batches, b)
-		}
+		b := s.batches[len(s.batches)-1]
+		p := sc.packets[n]
+		clock = max(clock+1, p.Time)
+		p.Clock, p.Seq = clock, uint64(n)
+		b.Packets = append(b.Packets, p)
+		b.Frames = append(b.Frames, frame.Frame{Time: p.Time, Clock: p.Clock, Lost: sc.lost[n]})
 	}
-	return out
+	return s
 }
 
 type outcome struct {
@@ -138,9 +138,9 @@ func (sc *script) run(t *testing.T) outcome {
 				Call:    func(c *record.Call) { o.calls = append(o.calls, c) },
 				Orphan:  func(s *record.Stream) { o.orphans = append(o.orphans, s) },
 			})
-			sources := sc.sources(workers, size)
-			err := g.Run(context.Background(), func(ctx context.Context, i int, s *Shard) error {
-				return s.Run(ctx, sources[i], func(*frame.Batch) {})
+			src := sc.source(size)
+			err := g.Run(context.Background(), func(ctx context.Context, _ int, s *Shard) error {
+				return s.Run(ctx, src, func(*frame.Batch) {})
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -20,15 +20,6 @@ const maxWait = 8
 // that their cache misses overlap.
 const lookahead = 32
 
-type located struct {
-	packet *frame.Packet
-	key    flowKey
-	hash   uint64
-	header rtp.Header
-	at     uint32
-	rtcp   bool
-}
-
 // meter runs the media stage up to what is settled.
 func (s *Shard) meter() bool {
 	limit := s.lowest(settledMark)
@@ -36,34 +27,52 @@ func (s *Shard) meter() bool {
 		return false
 	}
 	s.takeOrders()
-	reached := s.read
-	for len(s.pending) > 0 {
-		p := &s.pending[0]
-		p.next = s.measure(p.batch.Packets, p.next, limit)
-		if p.next < len(p.batch.Packets) {
-			reached = limit
-			break
-		}
-		p.batch.Release()
-		s.pending = slices.Delete(s.pending, 0, 1)
+	for from, run := s.next(limit); len(run) > 0; from, run = s.next(limit) {
+		s.measure(run)
+		s.sampleIn[from].next += len(run)
 	}
-	reached = min(reached, limit)
-	if reached <= s.metered.Load() {
-		return false
-	}
-	if reached == end {
+	if limit == end {
 		s.events(s.lastClock)
 		s.streams.drain(func(i uint32) { s.giveUp(i, s.lastClock) })
 	} else {
-		s.events(reached - 1)
+		s.events(limit - 1)
 	}
 	for _, l := range s.reports {
 		if !l.flush() {
 			return false
 		}
 	}
-	s.metered.Store(reached)
+	s.metered.Store(limit)
 	return true
+}
+
+// next is the longest run of samples of one lane that come before those of all
+// others, and before limit.
+func (s *Shard) next(limit int64) (from int, run []sample) {
+	first, second := limit, limit
+	for i := range s.sampleIn {
+		if c := s.sampleIn[i].head(s.peers[i].samples[s.id]); c != nil {
+			switch {
+			case c.clock < first:
+				first, second, from = c.clock, first, i
+			case c.clock < second:
+				second = c.clock
+			}
+		}
+	}
+	if first == limit {
+		return 0, nil
+	}
+	c := &s.sampleIn[from]
+	run = (*c.chunk)[c.next:]
+	if run[len(run)-1].clock >= second {
+		n := 1
+		for run[n].clock < second {
+			n++
+		}
+		run = run[:n]
+	}
+	return from, run
 }
 
 // takeOrders sorts the orders of all owners by their clock.
@@ -110,105 +119,70 @@ func (s *Shard) events(clock int64) {
 	s.plan()
 }
 
-// measure meters the packets from next on whose clock is below limit, and
-// returns where it stopped.
-func (s *Shard) measure(packets []frame.Packet, next int, limit int64) int {
-	for next < len(packets) {
-		n, stop := 0, false
-		for ; next < len(packets) && n < lookahead; next++ {
-			p := &packets[next]
-			if p.Proto == 0 {
-				continue
-			}
-			if p.Clock >= limit {
-				stop = true
-				break
-			}
-			if p.Clock > s.due {
-				if n > 0 {
-					break
-				}
-				s.events(p.Clock - 1)
-			}
-			if s.locate(p, &s.ahead[n]) {
-				n++
-			}
+// measure takes samples in order. Their streams are looked up some packets
+// ahead, so that the cache misses of several overlap.
+func (s *Shard) measure(run []sample) {
+	for len(run) > 0 {
+		if run[0].clock > s.due {
+			s.events(run[0].clock - 1)
 		}
-		for i := range n {
-			if l := &s.ahead[i]; l.rtcp {
-				s.control(l.packet)
+		n := min(len(run), lookahead)
+		for run[n-1].clock > s.due {
+			n--
+		}
+		for i := range run[:n] {
+			s.found[i] = s.streams.find(&run[i].key, run[i].hash)
+		}
+		for i := range run[:n] {
+			if p := &run[i]; p.kind <= sampleMarked {
+				s.packet(p, s.found[i])
 			} else {
-				s.packet(l)
+				s.control(p)
 			}
 		}
-		if stop {
-			break
-		}
+		run = run[n:]
 	}
-	return next
 }
 
-// locate finds the stream of a packet, without changing anything; false if
-// the packet is not what its first byte promised.
-func (s *Shard) locate(p *frame.Packet, l *located) bool {
-	b := p.Payload
-	if rtp.Demux(b) == rtp.RTCP {
-		l.packet, l.rtcp = p, true
-		return true
-	}
-	if !rtp.ParseHeader(b, int(p.Len), &l.header) {
-		s.stats.UDPOther++
-		return false
-	}
-	l.packet, l.rtcp = p, false
-	l.key = flowKey{p.Src.Addr, p.Dst.Addr, p.Src.Port, p.Dst.Port, l.header.SSRC}
-	l.hash = l.key.hash()
-	l.at = s.streams.find(&l.key, l.hash)
-	return true
-}
-
-// packet meters one RTP packet.
-func (s *Shard) packet(l *located) {
-	p, h := l.packet, &l.header
-	s.stats.RTP++
-	if l.at == noStream {
-		// Perhaps an earlier packet of this lot has opened it.
-		if l.at = s.streams.find(&l.key, l.hash); l.at == noStream {
-			if l.at = s.open(&l.key, l.hash, p.Clock); l.at == noStream {
-				s.stats.Refused++
-				return
-			}
+// packet meters one RTP packet. at is its stream, if that was there already.
+func (s *Shard) packet(p *sample, at uint32) {
+	if at == noStream {
+		if at = s.open(p); at == noStream {
+			s.stats.Refused++
+			return
 		}
 	}
-	e := s.streams.at(l.at)
-	if h.Type != e.pt || e.flags&streamRTP == 0 {
-		s.retype(l.at, h.Type, p)
+	e := s.streams.at(at)
+	if p.pt != e.pt || e.flags&streamRTP == 0 {
+		s.retype(at, p)
 	}
-	e.tick = uint32(p.Clock >> tickShift)
-	e.ttl[0] = min(e.ttl[0], p.TTL)
-	e.ttl[1] = max(e.ttl[1], p.TTL)
-	e.hot.Packet(&s.streams.coldAt(l.at).meter, &meter.Packet{
-		Time: p.Time, TS: h.TS, Len: h.Len, Rate: e.rate,
-		Seq: h.Seq, Type: h.Type, Class: e.class, Marker: h.Marker,
+	e.tick = uint32(p.clock >> tickShift)
+	e.ttl[0] = min(e.ttl[0], p.ttl)
+	e.ttl[1] = max(e.ttl[1], p.ttl)
+	e.hot.Packet(&s.streams.coldAt(at).meter, &meter.Packet{
+		Time: p.time, TS: p.ts, Len: p.len, Rate: e.rate,
+		Seq: p.seq, Type: p.pt, Class: e.class, Marker: p.kind == sampleMarked,
 	})
 }
 
-// open makes the entry of a new stream, and ties it to the calls that expect
-// it, or sets a time to look for them again.
-func (s *Shard) open(k *flowKey, h uint64, clock int64) uint32 {
-	m, side := s.calls(k, clock)
-	i := s.streams.add(k, h, m.n > 0)
-	if i == noStream {
+// open finds or makes the entry of a stream. A new one is tied to the calls
+// that expect it, or gets a time to look for them again.
+func (s *Shard) open(p *sample) uint32 {
+	i := s.streams.find(&p.key, p.hash) // a sample just before may have made it
+	if i != noStream {
+		return i
+	}
+	m, sends := s.calls(&p.key, p.clock)
+	if i = s.streams.add(&p.key, p.hash, m.n > 0); i == noStream {
 		return i
 	}
 	e, c := s.streams.at(i), s.streams.coldAt(i)
-	c.first = clock
-	e.tick = uint32(clock >> tickShift)
+	e.tick = uint32(p.clock >> tickShift)
 	if m.n > 0 {
-		s.bind(i, m, side)
+		s.bind(i, m, sends)
 	} else {
 		c.wait = 1
-		s.streams.schedule(i, clock>>tickShift)
+		s.streams.schedule(i, p.clock>>tickShift)
 	}
 	return i
 }
@@ -246,20 +220,16 @@ func other(side record.Side) record.Side {
 	return side
 }
 
-// retype begins a run of another payload type.
-func (s *Shard) retype(i uint32, pt uint8, p *frame.Packet) {
+// retype takes note of the first packet, or of another payload type.
+func (s *Shard) retype(i uint32, p *sample) {
 	e, c := s.streams.at(i), s.streams.coldAt(i)
 	if e.flags&streamRTP == 0 {
 		e.flags |= streamRTP
-		e.ttl = [2]uint8{p.TTL, p.TTL}
-		c.dscp = p.DSCP
-		c.vlan = -1
-		if p.Flags&frame.FlagVLAN != 0 {
-			c.vlan = int16(p.VLAN)
-		}
+		e.ttl = [2]uint8{p.ttl, p.ttl}
+		c.dscp, c.vlan = p.dscp, p.vlan
 	}
-	e.pt = pt
-	s.rate(i, p.Clock)
+	e.pt = p.pt
+	s.rate(i, p.clock)
 }
 
 // rate learns the codec and clock of the current payload type: from the SDP of

@@ -10,13 +10,12 @@ import (
 )
 
 // speech is a shard with many streams of G.711 at 20 ms, all tied to calls,
-// and their packets round after round.
+// and their packets round after round, from the decoder on.
 type speech struct {
-	shard   *Shard
-	packets []frame.Packet
-	bytes   [][]byte
-	clock   int64
-	seq     uint16
+	shard *Shard
+	batch frame.Batch
+	clock int64
+	seq   uint16
 }
 
 func newSpeech(streams int) *speech {
@@ -32,8 +31,7 @@ func newSpeech(streams int) *speech {
 		b := make([]byte, 172)
 		b[0] = 0x80
 		binary.BigEndian.PutUint32(b[8:], uint32(i)*2654435761)
-		sp.bytes = append(sp.bytes, b)
-		sp.packets = append(sp.packets, frame.Packet{
+		sp.batch.Packets = append(sp.batch.Packets, frame.Packet{
 			Src: src, Dst: dst, Payload: b, Len: 172, Proto: frame.ProtoUDP, TTL: 64,
 		})
 	}
@@ -44,13 +42,18 @@ func newSpeech(streams int) *speech {
 func (sp *speech) round() {
 	sp.clock += 20_000_000
 	sp.seq++
-	for i, b := range sp.bytes {
-		binary.BigEndian.PutUint16(b[2:], sp.seq)
-		binary.BigEndian.PutUint32(b[4:], uint32(sp.seq)*160)
-		p := &sp.packets[i]
+	for i := range sp.batch.Packets {
+		p := &sp.batch.Packets[i]
+		binary.BigEndian.PutUint16(p.Payload[2:], sp.seq)
+		binary.BigEndian.PutUint32(p.Payload[4:], uint32(sp.seq)*160)
 		p.Time, p.Clock = sp.clock+int64(i), sp.clock+int64(i)
 	}
-	sp.shard.measure(sp.packets, 0, end)
+	s := sp.shard
+	s.classify(&sp.batch)
+	s.samples[0].flush()
+	_, run := s.next(end)
+	s.measure(run)
+	s.sampleIn[0].next += len(run)
 }
 
 func TestMeasureAllocatesNothing(t *testing.T) {

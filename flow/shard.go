@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,15 +36,16 @@ type Shard struct {
 
 	// Lanes to each peer; the one to itself is used like any other.
 	signals []*lane[signal]
+	samples []*lane[sample]
 	orders  []*lane[order]
 	reports []*lane[report]
 
 	// Chunks being read, by the peer they came from.
 	signalIn []cursor[signal]
+	sampleIn []cursor[sample]
 
-	pending   []pending // batches read and not yet metered through
-	read      int64     // watermark of the last batch read
-	lastClock int64     // at which the capture ends, once it did
+	ahead     []int64 // marks of the batches read that somebody has not yet metered through
+	lastClock int64   // at which the capture ends, once it did
 	ended     bool
 
 	table    *call.Table
@@ -61,17 +63,12 @@ type Shard struct {
 	streams *streams
 	orderIn []order // taken from all peers, by clock
 	due     int64   // clock of the next order or tick
-	ahead   [lookahead]located
+	found   [lookahead]uint32
 
 	emitted   []emission
 	mark      int64 // records that were finished before are emitted
 	delivered int64 // the mark that the sink knows
 	stats     Stats
-}
-
-type pending struct {
-	batch *frame.Batch
-	next  int // first packet not metered
 }
 
 type closing struct {
@@ -84,26 +81,21 @@ type former struct {
 	until     int64
 }
 
-// cursor walks the chunks of one lane.
-type cursor[T any] struct {
-	chunk *[]T
-	next  int
-}
+// maxAhead is how many batches a worker reads ahead of the slowest.
+const maxAhead = 8
 
-// maxPending is how many batches a worker reads ahead of its metering.
-const maxPending = 4
-
-type pools struct{ signals, orders, reports *sync.Pool }
+type pools struct{ signals, samples, orders, reports *sync.Pool }
 
 func newPools() pools {
-	return pools{chunkPool[signal](), chunkPool[order](), chunkPool[report]()}
+	return pools{chunkPool[signal](), chunkPool[sample](), chunkPool[order](), chunkPool[report]()}
 }
 
 func newShard(g *Group, id int, p pools) *Shard {
 	n := g.options.Workers
 	s := &Shard{
-		group: g, id: id, read: -end, mark: -end,
+		group: g, id: id, mark: -end,
 		signalIn: make([]cursor[signal], n),
+		sampleIn: make([]cursor[sample], n),
 		named:    make(map[call.Ref][]*endpoint),
 		media:    make(map[call.Ref][]*measured),
 		reused:   make(map[call.Ref]bool),
@@ -111,6 +103,7 @@ func newShard(g *Group, id int, p pools) *Shard {
 	s.streams = newStreams(g.options.MaxStreams/n + 1)
 	for range n {
 		s.signals = append(s.signals, newLane[signal](p.signals))
+		s.samples = append(s.samples, newLane[sample](p.samples))
 		s.orders = append(s.orders, newLane[order](p.orders))
 		s.reports = append(s.reports, newLane[report](p.reports))
 	}
@@ -133,9 +126,10 @@ func newShard(g *Group, id int, p pools) *Shard {
 // share is one shard's part of a limit; 0 stays 0 (the default).
 func share(total, n int) int { return (total + n - 1) / n }
 
-// Run reads src to its end. decode turns the frames of a batch into packets.
-// It returns when the records of everything read have been delivered, when
-// ctx is cancelled, or when the source or another worker fails.
+// Run reads src, which the workers may share, to its end. decode turns the
+// frames of a batch into packets. It returns when the records of everything
+// read have been delivered, when ctx is cancelled, or when the source or
+// another worker fails.
 func (s *Shard) Run(ctx context.Context, src frame.Source, decode func(*frame.Batch)) error {
 	var idle backoff
 	for {
@@ -159,43 +153,47 @@ func (s *Shard) Run(ctx context.Context, src frame.Source, decode func(*frame.Ba
 	}
 }
 
-// receive reads one batch, if there is room for it.
-func (s *Shard) receive(src frame.Source, decode func(*frame.Batch)) (bool, error) {
-	if s.ended || len(s.pending) >= maxPending {
-		return s.signal(), nil
+// receive reads one batch, if there is room for what comes of it, and hands
+// over what was read.
+func (s *Shard) receive(src frame.Source, decode func(*frame.Batch)) (moved bool, err error) {
+	for len(s.ahead) > 0 && s.ahead[0] <= s.mark {
+		s.ahead = slices.Delete(s.ahead, 0, 1)
 	}
-	b, err := src.Next()
-	switch {
-	case errors.Is(err, io.EOF):
-		s.ended = true
-		s.lastClock = s.read // beyond every frame: no mark has promised it yet
-		s.read = end
-	case err != nil:
-		return false, err
-	case b == nil:
-		return s.signal(), nil
-	default:
-		decode(b)
-		s.classify(b)
-		s.pending = append(s.pending, pending{batch: b})
-		s.read = b.Watermark
+	if !s.ended && len(s.ahead) < maxAhead {
+		b, err := src.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			s.ended, moved = true, true
+			s.lastClock = src.Mark() // beyond every frame: nobody has promised it yet
+		case err != nil:
+			return false, err
+		case b != nil:
+			decode(b)
+			s.classify(b)
+			b.Release()
+			s.ahead, moved = append(s.ahead, src.Mark()), true
+		}
 	}
-	s.signal()
-	return true, nil
+	return s.handOver(src) || moved, nil
 }
 
-// signal hands over the SIP messages read, and says so. Where a lane is full
+// handOver gives what was read to those who own it, and says how far that is:
+// as far as the source, since this worker holds no batch. Where a lane is full
 // the mark waits, and so does everybody who depends on it.
-func (s *Shard) signal() bool {
-	if s.signalled.Load() == s.read {
+func (s *Shard) handOver(src frame.Source) bool {
+	mark := end
+	if !s.ended {
+		mark = src.Mark()
+	}
+	if mark <= s.signalled.Load() {
 		return false
 	}
-	for _, l := range s.signals {
-		if !l.flush() {
+	for i := range s.peers {
+		if !s.signals[i].flush() || !s.samples[i].flush() {
 			return false
 		}
 	}
-	s.signalled.Store(s.read)
+	s.signalled.Store(mark)
 	return true
 }
 
@@ -222,11 +220,11 @@ func (b *backoff) wait(moved bool) {
 		return
 	}
 	b.turns++
-	if b.turns < 16 {
+	if b.turns < 1000 {
 		runtime.Gosched()
 		return
 	}
-	time.Sleep(min(time.Duration(b.turns), 100) * 2 * time.Microsecond)
+	time.Sleep(50 * time.Microsecond)
 }
 
 func (s *Shard) publishStats() {

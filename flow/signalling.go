@@ -11,9 +11,8 @@ import (
 	"ringside/flow/sip"
 )
 
-// classify reads the signalling of a batch, and counts what is neither
-// signalling nor media. A packet that needs no metering is taken out of the
-// rest of the way by Proto 0.
+// classify takes a batch apart: SIP goes to the owners of its calls, RTP and
+// RTCP to those who meter its streams, and the rest is counted.
 func (s *Shard) classify(b *frame.Batch) {
 	for i := range b.Frames {
 		if f := &b.Frames[i]; f.Lost > 0 {
@@ -22,18 +21,14 @@ func (s *Shard) classify(b *frame.Batch) {
 		}
 	}
 	for i := range b.Packets {
-		p := &b.Packets[i]
-		switch p.Proto {
+		switch p := &b.Packets[i]; p.Proto {
 		case frame.ProtoUDP:
-			if s.datagram(p) {
-				continue
-			}
+			s.datagram(p)
 		case frame.ProtoTCP:
 			s.segment(p)
 		default:
 			s.stats.SCTP++
 		}
-		p.Proto = 0
 	}
 }
 
@@ -42,34 +37,92 @@ func (s *Shard) classify(b *frame.Batch) {
 // random identifiers look like RTP.
 const firstMediaPort = 1024
 
-// datagram reports whether a UDP packet is left for the media stage.
-func (s *Shard) datagram(p *frame.Packet) bool {
+func (s *Shard) datagram(p *frame.Packet) {
 	b := p.Payload
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		s.stats.UDPEmpty++
-		return false
-	}
-	if b[0]>>6 == 2 { // version 2 of RTP and RTCP; no SIP begins so
-		if p.Src.Port < firstMediaPort || p.Dst.Port < firstMediaPort {
-			s.stats.UDPOther++
-			return false
+	case b[0]>>6 == 2: // version 2 of RTP and RTCP; no SIP begins so
+		s.sample(p)
+	default:
+		if rest := trimKeepalive(b); len(rest) == 0 {
+			s.stats.Keepalives++
+		} else if sip.Looks(rest) {
+			s.messages(p, rest)
+		} else {
+			s.stats.countKind(rtp.Demux(b))
 		}
-		if p.Flags&frame.FlagFragment != 0 {
-			// The first part of a datagram, and not steered as the whole ones
-			// of its stream are: nothing can be measured by it alone.
-			s.stats.Fragments++
-			return false
+	}
+}
+
+// sample takes from RTP and RTCP what their metering needs.
+func (s *Shard) sample(p *frame.Packet) {
+	if p.Src.Port < firstMediaPort || p.Dst.Port < firstMediaPort {
+		s.stats.UDPOther++
+		return
+	}
+	if rtp.Demux(p.Payload) == rtp.RTCP {
+		s.reportsOf(p)
+		return
+	}
+	var h rtp.Header
+	if !rtp.ParseHeader(p.Payload, int(p.Len), &h) {
+		s.stats.UDPOther++
+		return
+	}
+	s.stats.RTP++
+	m := s.sampleOf(p, p.Src, p.Dst, h.SSRC)
+	m.ts, m.len, m.seq, m.pt = h.TS, h.Len, h.Seq, h.Type
+	m.kind = sampleRTP
+	if h.Marker {
+		m.kind = sampleMarked
+	}
+}
+
+// sampleOf begins a sample of a stream, in the lane to the shard that owns
+// the flow.
+func (s *Shard) sampleOf(p *frame.Packet, from, to frame.Endpoint, ssrc uint32) *sample {
+	owner := 0
+	if n := uint64(len(s.peers)); n > 1 {
+		owner = int(frame.FlowHash(from, to) % n)
+	}
+	m := s.samples[owner].add()
+	m.key = flowKey{from.Addr, to.Addr, from.Port, to.Port, ssrc}
+	m.hash = m.key.hash()
+	m.time, m.clock = p.Time, p.Clock
+	m.ttl, m.dscp, m.vlan = p.TTL, p.DSCP, -1
+	if p.Flags&frame.FlagVLAN != 0 {
+		m.vlan = int16(p.VLAN)
+	}
+	return m
+}
+
+// reportsOf reads an RTCP compound packet. What it says of a stream goes under
+// that stream's key: the addresses in the direction of the stream, which is
+// the packet's own for a sender report and the opposite for a report block.
+func (s *Shard) reportsOf(p *frame.Packet) {
+	s.stats.RTCP++
+	if !rtp.ValidRTCP(p.Payload, int(p.Len)) {
+		s.stats.BadRTCP++
+		return
+	}
+	var c rtp.Control
+	rest, ok := rtp.Walk(p.Payload, &c)
+	for ; ok; rest, ok = rtp.Walk(rest, &c) {
+		if info, ok := c.Sender(); ok {
+			m := s.sampleOf(p, p.Src, p.Dst, c.SSRC)
+			m.kind, m.ts, m.len = sampleSender, info.MiddleNTP(), info.Packets
 		}
-		return true
+		for i := 0; ; i++ {
+			b, ok := c.Block(i)
+			if !ok {
+				break
+			}
+			m := s.sampleOf(p, p.Dst, p.Src, b.SSRC)
+			m.kind, m.ts, m.len, m.pt = sampleBlock, b.Jitter, b.LSR, b.Fraction
+			m.dlsr, m.lost = b.DLSR, b.Lost
+		}
 	}
-	if rest := trimKeepalive(b); len(rest) == 0 {
-		s.stats.Keepalives++
-	} else if sip.Looks(rest) {
-		s.messages(p, rest)
-	} else {
-		s.stats.countKind(rtp.Demux(b))
-	}
-	return false
 }
 
 // segment reads the SIP messages that stand whole in one TCP segment. Streams
@@ -222,7 +275,7 @@ func (s *Shard) advance(clock int64) bool {
 // the peer whose lane it is in; nil if there is none.
 func (s *Shard) oldest(limit int64) (first *signal, from int) {
 	for i := range s.signalIn {
-		m := s.head(i)
+		m := s.signalIn[i].head(s.peers[i].signals[s.id])
 		if m == nil || m.meta.Clock >= limit {
 			continue
 		}
@@ -232,24 +285,6 @@ func (s *Shard) oldest(limit int64) (first *signal, from int) {
 		}
 	}
 	return first, from
-}
-
-// head is the oldest unread message from peer i, nil if there is none.
-func (s *Shard) head(i int) *signal {
-	c := &s.signalIn[i]
-	lane := s.peers[i].signals[s.id]
-	for {
-		if c.chunk != nil && c.next < len(*c.chunk) {
-			return &(*c.chunk)[c.next]
-		}
-		if c.chunk != nil {
-			lane.give(c.chunk)
-		}
-		c.next = 0
-		if c.chunk = lane.take(); c.chunk == nil {
-			return nil
-		}
-	}
 }
 
 // publish puts a media endpoint that SDP named into the directory.

@@ -17,7 +17,6 @@ type Stats struct {
 	DTLS       uint64
 	ZRTP       uint64
 	TURN       uint64 // channel data
-	Fragments  uint64 // first fragments of what looks like RTP; the datagrams are not put together
 	UDPOther   uint64
 	UDPEmpty   uint64
 	TCPOther   uint64 // segments that begin with no SIP message
@@ -62,7 +61,6 @@ func (s *Stats) Kinds() []Kind {
 		{"dtls", s.DTLS},
 		{"zrtp", s.ZRTP},
 		{"turn-channel", s.TURN},
-		{"rtp-fragment", s.Fragments},
 		{"udp-other", s.UDPOther},
 		{"udp-empty", s.UDPEmpty},
 		{"tcp-other", s.TCPOther},
@@ -118,7 +116,7 @@ func (s *Stats) add(o *Stats) {
 	sum := []struct{ to, from *uint64 }{
 		{&s.SIPPackets, &o.SIPPackets}, {&s.Keepalives, &o.Keepalives},
 		{&s.RTP, &o.RTP}, {&s.RTCP, &o.RTCP}, {&s.STUN, &o.STUN}, {&s.DTLS, &o.DTLS},
-		{&s.ZRTP, &o.ZRTP}, {&s.TURN, &o.TURN}, {&s.Fragments, &o.Fragments}, {&s.UDPOther, &o.UDPOther},
+		{&s.ZRTP, &o.ZRTP}, {&s.TURN, &o.TURN}, {&s.UDPOther, &o.UDPOther},
 		{&s.UDPEmpty, &o.UDPEmpty}, {&s.TCPOther, &o.TCPOther}, {&s.TCPEmpty, &o.TCPEmpty},
 		{&s.SCTP, &o.SCTP}, {&s.SIPMessages, &o.SIPMessages}, {&s.SIPCut, &o.SIPCut},
 		{&s.TCPTails, &o.TCPTails}, {&s.InCalls, &o.InCalls}, {&s.Orphan, &o.Orphan},

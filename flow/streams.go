@@ -59,8 +59,7 @@ type streamCold struct {
 	meter meter.Cold
 	rtcp  rtcpState
 
-	first int64 // clock of the first packet
-	bind  [maxBindings]binding
+	bind [maxBindings]binding
 
 	payloads [4]rtp.Payload // meanings of the payload types seen, the last ones
 	dscp     uint8          // of the first packet

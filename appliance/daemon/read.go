@@ -45,7 +45,7 @@ type Read struct {
 // NewRead opens the input. Its errors name the file.
 func NewRead(o ReadOptions) (*Read, error) {
 	o.Workers = max(o.Workers, 1)
-	source, err := pcapin.Open(pcapin.Options{Inputs: o.Paths, Workers: o.Workers, Steer: decode.Steer})
+	source, err := pcapin.Open(pcapin.Options{Inputs: o.Paths})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func NewRead(o ReadOptions) (*Read, error) {
 func (r *Read) Run(ctx context.Context) error {
 	defer r.source.Close()
 	return r.group.Run(ctx, func(ctx context.Context, i int, s *flow.Shard) error {
-		return s.Run(ctx, r.source.Source(i), r.decoders[i].Batch)
+		return s.Run(ctx, r.source, r.decoders[i].Batch)
 	})
 }
 

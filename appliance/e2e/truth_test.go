@@ -90,11 +90,15 @@ func TestScenarios(t *testing.T) {
 			Reorder: 0.01, ReorderDepth: 3, Duplicate: 0.01, Drift: 80, Wrap: 0.5, Reset: 0.2,
 		}},
 	}
+	calls := 12
+	if testing.Short() { // for the race detector, which is slow
+		networks, calls = networks[1:], 4
+	}
 	for _, s := range traffic.Scenarios() {
 		for _, n := range networks {
 			t.Run(s.String()+"/"+n.name, func(t *testing.T) {
 				path, truth := generate(t, traffic.Options{
-					Seed: uint64(s) + 1, Calls: 12, Rate: 2,
+					Seed: uint64(s) + 1, Calls: calls, Rate: 2,
 					Talk:      traffic.Length{Kind: traffic.Uniform, Min: 3 * time.Second, Max: 25 * time.Second},
 					Scenarios: []traffic.Weighted[traffic.Scenario]{{Value: s, Weight: 1}},
 					Impairments: []traffic.Weighted[traffic.Impairment]{
@@ -110,7 +114,11 @@ func TestScenarios(t *testing.T) {
 
 // TestMixed reads a mix of everything, in each format of files.
 func TestMixed(t *testing.T) {
-	for _, format := range traffic.Formats() {
+	formats := traffic.Formats()
+	if testing.Short() {
+		formats = formats[:1]
+	}
+	for _, format := range formats {
 		t.Run(format, func(t *testing.T) {
 			o, err := traffic.Preset("mixed")
 			if err != nil {
@@ -118,6 +126,9 @@ func TestMixed(t *testing.T) {
 			}
 			if o.Format, err = traffic.ParseFormat(format); err != nil {
 				t.Fatal(err)
+			}
+			if testing.Short() {
+				o.Calls = 100
 			}
 			path, truth := generate(t, o)
 			agree(t, path, truth)
@@ -132,6 +143,9 @@ func TestHarsh(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Seed, o.InTurn, o.Calls, o.Rate, o.DTX, o.Digits = 22, true, 300, 20, 0.5, 0.8
+	if testing.Short() {
+		o.Calls = 60
+	}
 	if o.Talk, err = traffic.ParseLength("exp:60s"); err != nil {
 		t.Fatal(err)
 	}

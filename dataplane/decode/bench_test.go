@@ -52,20 +52,3 @@ func BenchmarkBatch(b *testing.B) {
 		})
 	}
 }
-
-var steered uint32
-
-func BenchmarkSteer(b *testing.B) {
-	for _, path := range benchPaths {
-		b.Run(path.name, func(b *testing.B) {
-			b.ReportAllocs()
-			batch := benchBatch(path.build)
-			for b.Loop() {
-				for i := range batch.Frames {
-					steered += Steer(&batch.Frames[i])
-				}
-			}
-			perFrame(b)
-		})
-	}
-}

@@ -14,8 +14,7 @@
 //
 // # Layers
 //
-// walk reads the layers below the transport header, one function per layer, and
-// is shared by the Decoder and by Steer, which cannot disagree therefore.
+// walk reads the layers below the transport header, one function per layer.
 // Ethernet II, 802.3 with LLC and SNAP, 802.1Q and 802.1ad tags, Linux cooked
 // capture, raw IP and BSD loopback lead to IPv4 and IPv6, and these to a
 // transport protocol. Tunnels are named and counted, not opened; fragments are

@@ -423,13 +423,6 @@ func TestNoAllocation(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { d.Batch(b) }); n != 0 {
 		t.Errorf("Batch: %v allocations", n)
 	}
-	if n := testing.AllocsPerRun(100, func() {
-		for i := range b.Frames {
-			steered += Steer(&b.Frames[i])
-		}
-	}); n != 0 {
-		t.Errorf("Steer: %v allocations", n)
-	}
 }
 
 // checkLedger wants frames = packets + Σ reasons.

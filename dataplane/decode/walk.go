@@ -66,7 +66,6 @@ type headers struct {
 	ttl      uint8
 	tos      uint8 // type of service, or traffic class
 	fragment bool
-	fragOf   uint8 // protocol as the header with the fragment's offset names it
 }
 
 // walk reads the layers of f down to the transport header. It returns none, or
@@ -261,7 +260,6 @@ func ipv4(f *frame.Frame, off int, h *headers) Reason {
 	h.dst = frame.AddrFrom4(b[16:])
 	if fragment := binary.BigEndian.Uint16(b[6:8]) & 0x3fff; fragment != 0 { // more fragments, or an offset
 		h.fragment = true
-		h.fragOf = h.proto
 		if fragment&0x1fff != 0 {
 			return FragmentLater
 		}
@@ -326,7 +324,6 @@ func extensions(f *frame.Frame, h *headers) Reason {
 			// An offset of 0 with no more fragments is a whole datagram (RFC 6946).
 			if fragment := binary.BigEndian.Uint16(b[2:]) &^ 6; fragment != 0 {
 				h.fragment = true
-				h.fragOf = b[0]
 				if fragment != 1 {
 					return FragmentLater
 				}

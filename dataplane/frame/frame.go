@@ -15,10 +15,11 @@
 // # Time and order
 //
 // Time is the time that the capture wrote down, in nanoseconds since the Unix
-// epoch. It may go backwards from one frame to the next. Clock is the running
-// maximum of Time over the source, so it never goes backwards; Seq numbers the
-// frames of a source. (Clock, Seq) is the order in which frames are read, and
-// it does not depend on how many workers share the reading.
+// epoch. It may stand still or go backwards from one frame to the next. Clock
+// never does: it is Time, or a nanosecond more than the Clock before where Time
+// is not later. So the clocks of a source are the order in which its frames
+// are read; they do not depend on how many workers share the reading. Of two
+// sources with equal clocks, Seq decides, which numbers the frames.
 package frame
 
 // LinkType is a link-layer header type, by its LINKTYPE_ number in the pcap
@@ -40,7 +41,7 @@ const (
 // Frame is one frame as it was captured. Data is borrowed from the batch.
 type Frame struct {
 	Time  int64    // capture time, ns since the Unix epoch
-	Clock int64    // running maximum of Time over the source, ns
+	Clock int64    // order in the source, ns; at least Time, and later than the frame before
 	Seq   uint64   // position in the source, from 0
 	Data  []byte   // captured bytes from the link-layer header on
 	Len   uint32   // length on the wire in bytes; more than len(Data) when cut by the snap length
@@ -96,10 +97,6 @@ type Batch struct {
 	Frames  []Frame  // filled by the source
 	Packets []Packet // filled by the decoder; the slice is reused with the batch
 
-	// Watermark promises that no later batch of this source, for any worker,
-	// holds a frame whose Clock is less than Watermark.
-	Watermark int64
-
 	// Free takes the batch back; set by the source. Called once, by Release.
 	Free func(*Batch)
 }
@@ -112,12 +109,17 @@ func (b *Batch) Release() {
 	}
 }
 
-// Source is what one worker reads its frames from. It is used by one goroutine.
+// Source is what workers read their frames from. One that is shared by several
+// workers, as a capture file is, may be used by all of them at the same time.
 type Source interface {
 	// Next returns the next batch. It returns nil and no error when there is
 	// none at the moment (another worker is reading, or the link is quiet; a
 	// live source may wait a few milliseconds first), and io.EOF after the
-	// last. The last batch before io.EOF has a Watermark above the Clock of
-	// every frame of the source, and the same one for every worker.
+	// last.
 	Next() (*Batch, error)
+
+	// Mark promises that no batch returned later holds a frame whose Clock is
+	// less than it. It never falls. Once Next has returned io.EOF it stays the
+	// same, beyond the clock of every frame, for all workers.
+	Mark() int64
 }

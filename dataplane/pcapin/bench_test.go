@@ -81,12 +81,11 @@ func perFrame(b *testing.B, cpu time.Duration) {
 	b.ReportMetric(float64(cpuTime(b)-cpu)/n, "cpu-ns/frame")
 }
 
-// drain reads all frames of worker 0, and a byte of each.
+// drain reads all frames, and a byte of each.
 func drain(t testing.TB, r *Reader) int {
-	src := r.Source(0)
 	n, sum := 0, 0
 	for {
-		batch, err := src.Next()
+		batch, err := r.Next()
 		if err == io.EOF {
 			break
 		}

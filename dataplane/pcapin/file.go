@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	roundFrames = 2048 // a round of merged files ends after this many frames
+	batchFrames = 2048 // a batch of merged files ends after this many frames
 	peekBlock   = 64 << 10
 	mergeBytes  = 32 << 20  // shared by the blocks of all files that are merged at a time
 	maxCapture  = 256 << 10 // bytes of one frame; what libpcap and Wireshark allow
 	maxRecord   = 2 * maxCapture
-	maxTime     = 1<<63 - 2 // ns; the last watermark is one above
+	maxTime     = 1<<63 - 1<<48 // ns; as many clocks are left for the frames behind
 )
 
 type format uint8
@@ -65,7 +65,7 @@ type file struct {
 	frames []frame.Frame // of the block
 	pos    int           // those before it are taken
 	seq    uint64        // of the next frame
-	clock  int64         // running maximum of their times
+	next   int64         // least clock of the next frame, if this were the only file
 	last   int64         // time of the last frame
 }
 

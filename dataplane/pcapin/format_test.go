@@ -184,6 +184,22 @@ func TestResolution(t *testing.T) {
 	}
 }
 
+// Of frames beyond the last time there is, the clocks still go up.
+func TestEndOfTime(t *testing.T) {
+	const late = math.MaxUint64
+	g := newNG(binary.LittleEndian).iface(frame.LinkEthernet, 0, 0, 0)
+	g.enhanced(0, late, "a", 1).obsolete(0, late, "b", 1).simple("c", 1).enhanced(0, late, "d", 1).enhanced(0, 1, "e", 1)
+	got, s := readBytes(t, g.b) // looks at the clocks
+	noDamage(t, s)
+	diffRecs(t, got, []rec{
+		{maxTime, "a", 1, frame.LinkEthernet, 0},
+		{maxTime, "b", 1, frame.LinkEthernet, 0},
+		{maxTime, "c", 1, frame.LinkEthernet, 0},
+		{maxTime, "d", 1, frame.LinkEthernet, 0},
+		{1e9, "e", 1, frame.LinkEthernet, 0},
+	})
+}
+
 func TestDamage(t *testing.T) {
 	good := someRecs(3, epoch, 1)
 	pcap := littlePcap(good)
@@ -315,7 +331,7 @@ func TestTruncation(t *testing.T) {
 	}
 }
 
-// readBytes reads one file with one worker.
+// readBytes reads one file.
 func readBytes(t testing.TB, b []byte) ([]rec, Stats) {
 	t.Helper()
 	return readAll(t, Options{Inputs: []string{write(t, t.TempDir(), "file", b)}})
@@ -364,7 +380,7 @@ func TestDropCount(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			b, err := r.Source(0).Next()
+			b, err := r.Next()
 			if err != nil || b == nil {
 				t.Fatalf("read: %v, %v", b, err)
 			}

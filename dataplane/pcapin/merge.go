@@ -21,12 +21,13 @@ type merge struct {
 // input is not looked into.
 func (r *Reader) prepare(paths []found, stdinReader io.Reader) error {
 	r.count.files = len(paths)
+	multi := len(paths) > 1
 	for _, p := range paths {
-		f := &file{path: p.path, fromDir: p.fromDir, lone: !r.multi, pools: &r.pools, count: &r.count}
+		f := &file{path: p.path, fromDir: p.fromDir, lone: !multi, pools: &r.pools, count: &r.count}
 		if p.path == stdin {
 			f.live = openStdin(stdinReader)
 		} else if err := f.locate(); err != nil {
-			if !r.multi {
+			if !multi {
 				return fmt.Errorf("open capture: %w", err)
 			}
 			f.damage(0, err)
@@ -37,7 +38,7 @@ func (r *Reader) prepare(paths []found, stdinReader io.Reader) error {
 			r.count.unsized = true
 		}
 		r.count.total += f.size
-		if r.multi {
+		if multi {
 			f.peek()
 		}
 		r.merge.waiting = append(r.merge.waiting, f)
@@ -85,12 +86,12 @@ func (f *file) peek() {
 	}
 }
 
-// key is the time of the next frame, or what it cannot be below.
+// key is the clock of the next frame, or what it cannot be below.
 func (f *file) key() int64 {
 	if f.pos < len(f.frames) {
 		return f.frames[f.pos].Clock
 	}
-	return f.clock
+	return f.next
 }
 
 func (f *file) before(g *file) bool {

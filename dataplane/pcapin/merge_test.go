@@ -61,7 +61,6 @@ func TestInputs(t *testing.T) {
 		{"no such file", Options{Inputs: []string{filepath.Join(dir, "none.pcap")}}, "no such file"},
 		{"no match", Options{Inputs: []string{filepath.Join(dir, "none*")}}, "no file matches"},
 		{"bad pattern", Options{Inputs: []string{filepath.Join(dir, "none[")}}, "syntax error"},
-		{"no steering", Options{Inputs: []string{a}, Workers: 2}, "steer"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			_, err := Open(v.opt)
@@ -119,7 +118,7 @@ func TestRotation(t *testing.T) {
 	defer r.Close()
 	most, n := 0, 0
 	for {
-		b, err := r.Source(0).Next()
+		b, err := r.Next()
 		if err == io.EOF {
 			break
 		}

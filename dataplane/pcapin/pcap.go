@@ -77,7 +77,7 @@ func (f *file) pcapHeader() bool {
 func (f *file) splitPcap() bool {
 	s := f.pcap
 	buf := f.blk.buf[:f.w]
-	r, seq, clock, last := f.r, f.seq, f.clock, f.last
+	r, seq, next, last := f.r, f.seq, f.next, f.last
 	out := f.frames
 	more := false
 	f.need = s.header
@@ -107,7 +107,8 @@ func (f *file) splitPcap() bool {
 			break
 		}
 		last = int64(sec)*1e9 + int64(frac)*s.unit
-		clock = max(clock, last)
+		clock := max(next, last)
+		next = clock + 1
 		if wire > captured {
 			f.cut++
 		}
@@ -119,7 +120,7 @@ func (f *file) splitPcap() bool {
 		seq++
 		r = end
 	}
-	f.r, f.seq, f.clock, f.last = r, seq, clock, last
+	f.r, f.seq, f.next, f.last = r, seq, next, last
 	f.frames = out
 	return more && f.pcapHeader()
 }

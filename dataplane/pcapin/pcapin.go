@@ -3,27 +3,26 @@
 //
 // # Who reads
 //
-// For plain files the Reader has no goroutine of its own. The worker that
-// calls Next and finds its queue empty takes the reader lock, reads one block
-// of the file, splits it into frames and puts one batch per worker into the
-// workers' queues; the others find theirs filled. So N workers keep N threads
-// busy. Nobody reads while any queue is full, which bounds the memory. Next
-// returns nil to a worker that can neither take nor read.
+// For plain files the Reader has no goroutine of its own. Any number of workers
+// call Next; one at a time takes the reader lock, reads a block of the file,
+// splits it into frames, and works on them while another reads on. Next returns
+// nil to a worker that finds the lock taken. Nothing but the workers bounds the
+// batches that are out: none should take more than it can hold.
 //
 // # Who owns the bytes
 //
-// The frames of all batches of one round point into the block that the bytes
-// were read into. Blocks are counted by the batches that use them and come back
-// when the last of these is released: no copy and no allocation per frame.
+// The frames of a batch point into the blocks that the bytes were read into.
+// Blocks are counted by the batches that use them and come back when the last
+// of these is released: no copy and no allocation per frame.
 //
 // # Order
 //
 // Seq, Time and Clock depend on the input alone: not on the block size, the
-// number of workers, or who reads. Several files are merged by their running
-// maximum of time; of equal times the file that begins earlier comes first,
-// then the one that was named first. A file is opened when the merge reaches
-// its first frame and closed at its end, so a rotating capture of thousands of
-// files needs one open file at a time.
+// number of workers, or who reads. Several files are merged by the clocks that
+// their frames would have if each file were the only one; of equal clocks the
+// file that begins earlier comes first, then the one that was named first. A
+// file is opened when the merge reaches its first frame and closed at its end,
+// so a rotating capture of thousands of files needs one open file at a time.
 //
 // # What the formats leave open
 //
@@ -41,7 +40,6 @@ package pcapin
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -53,94 +51,54 @@ import (
 var ErrClosed = errors.New("read capture: reader is closed")
 
 const (
-	defaultBlock = 128 << 10 // per worker; with its frames and packets it fits a core's second-level cache
-	defaultQueue = 8
+	defaultBlock = 128 << 10 // with its frames and packets it fits a core's second-level cache
 	minBlock     = 4 << 10
 	maxBlock     = 16 << 20
 )
 
-// Options says what to read and who reads it.
+// Options says what to read.
 type Options struct {
 	// Inputs are files, directories (all captures below, hidden files
 	// excepted), glob patterns, or "-" for standard input.
 	Inputs []string
 
-	Workers int // number of sources; default 1
-
-	// Steer chooses the worker of a frame: its result modulo Workers. It must
-	// depend on the frame alone. Needed, and called, when Workers is above 1.
-	// It runs under the reader lock.
-	Steer func(*frame.Frame) uint32
-
-	BlockSize int       // bytes read at a time; default 128 KiB per worker, at most 512 KiB
-	Queue     int       // batches that may wait for a worker; default 8
+	BlockSize int       // bytes read at a time; default 128 KiB
 	Stdin     io.Reader // what "-" reads; default is the standard input of the process
 }
 
-// Reader reads captures on behalf of its workers.
+// Reader reads captures. It is a frame.Source for any number of workers.
 type Reader struct {
-	steer   func(*frame.Frame) uint32
-	sources []source
-	count   counters
-	pools   pools
-	live    []*liveInput // pipes, opened by Open
-	closed  atomic.Bool
+	count  counters
+	pools  pools
+	live   []*liveInput // pipes, opened by Open
+	closed atomic.Bool
+	mark   atomic.Int64 // what Mark promises; stored by whoever reads
 
-	mu      sync.Mutex // held by the worker that reads; guards what follows
-	merge   merge
-	block   int // bytes
-	multi   bool
-	seq     uint64 // of the next frame
-	clock   int64  // of the last frame
-	ended   bool   // the last batches are in the queues
-	scratch []*batch
-}
-
-// source is one worker's end of the Reader.
-type source struct {
-	reader *Reader
-	queue  queue
+	mu    sync.Mutex // held by the worker that reads; guards what follows
+	merge merge
+	block int    // bytes
+	seq   uint64 // of the next frame
+	next  int64  // least clock of the next frame
+	ended bool   // the last frames were taken
 }
 
 // Open finds the inputs and, when there are several, the time of each one's
 // first frame.
 func Open(opt Options) (*Reader, error) {
-	if opt.Workers <= 0 {
-		opt.Workers = 1
-	}
-	if opt.Workers > 1 && opt.Steer == nil {
-		return nil, fmt.Errorf("open capture: %d workers need a function to steer frames", opt.Workers)
-	}
 	if opt.BlockSize <= 0 {
-		opt.BlockSize = defaultBlock * min(opt.Workers, 4)
-	}
-	if opt.Queue <= 0 {
-		opt.Queue = defaultQueue
+		opt.BlockSize = defaultBlock
 	}
 	paths, err := expand(opt.Inputs)
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{
-		steer:   opt.Steer,
-		sources: make([]source, opt.Workers),
-		block:   min(max(opt.BlockSize, minBlock), maxBlock),
-		multi:   len(paths) > 1,
-		scratch: make([]*batch, opt.Workers),
-	}
-	for i := range r.sources {
-		r.sources[i].reader = r
-		r.sources[i].queue.init(opt.Queue)
-	}
+	r := &Reader{block: min(max(opt.BlockSize, minBlock), maxBlock)}
 	if err := r.prepare(paths, opt.Stdin); err != nil {
 		r.Close()
 		return nil, err
 	}
 	return r, nil
 }
-
-// Source is what worker i reads its frames from.
-func (r *Reader) Source(i int) frame.Source { return &r.sources[i] }
 
 // Close ends the reading. It may be called at any time and more than once; it
 // waits for the worker that is reading. Batches that are out stay valid.
@@ -161,68 +119,38 @@ func (r *Reader) Close() error {
 }
 
 // Next implements frame.Source.
-func (s *source) Next() (*frame.Batch, error) {
-	if b := s.queue.pop(); b != nil {
-		return &b.Batch, nil
-	}
-	r := s.reader
+func (r *Reader) Next() (*frame.Batch, error) {
 	if !r.mu.TryLock() {
 		return nil, nil
 	}
 	defer r.mu.Unlock()
-	// The worker that held the lock until now may have served us.
-	if b := s.queue.pop(); b != nil {
-		return &b.Batch, nil
-	}
 	if r.closed.Load() {
 		return nil, ErrClosed
 	}
 	if r.ended {
 		return nil, io.EOF
 	}
-	for i := range r.sources {
-		if r.sources[i].queue.full() {
-			return nil, nil
-		}
-	}
-	r.read()
-	if b := s.queue.pop(); b != nil {
+	b := r.pools.batch()
+	r.fill(b)
+	r.mark.Store(r.next)
+	if len(b.Frames) > 0 {
 		return &b.Batch, nil
+	}
+	b.Release()
+	if r.ended {
+		return nil, io.EOF
 	}
 	return nil, nil
 }
 
-// read fills one batch per worker and queues them. A round without frames
-// queues nothing, unless it is the last.
-func (r *Reader) read() {
-	rd := r.pools.round()
-	for i := range r.scratch {
-		r.scratch[i] = r.pools.batch(rd)
-	}
-	n := r.fill(rd)
-	if n == 0 && !r.ended {
-		for i, b := range r.scratch {
-			r.scratch[i] = nil
-			b.Release()
-		}
-		return
-	}
-	watermark := r.clock
-	if r.ended {
-		watermark++
-	}
-	for i, b := range r.scratch {
-		r.scratch[i] = nil
-		b.Watermark = watermark
-		r.sources[i].queue.push(b)
-	}
-}
+// Mark implements frame.Source. It speaks of the calls of Next that come after:
+// the batch of a call that is still on its way, for another worker, may lie below.
+func (r *Reader) Mark() int64 { return r.mark.Load() }
 
-// fill collects the frames of one round and says how many they are.
-func (r *Reader) fill(rd *round) int {
+// fill collects the frames of one batch.
+func (r *Reader) fill(b *batch) {
 	m := &r.merge
-	total := 0
-	for total < roundFrames {
+	for len(b.Frames) < batchFrames {
 		r.openDue()
 		if len(m.active) == 0 {
 			r.ended = true
@@ -234,20 +162,18 @@ func (r *Reader) fill(rd *round) int {
 				m.popDone()
 				continue
 			}
-			if !r.refill(f) {
+			if !r.refill(f, b) {
 				break // a pipe that is quiet
 			}
 			m.down()
 			continue
 		}
-		if n := r.takeBlock(f, rd); n > 0 {
-			total += n
+		if r.takeBlock(f, b) {
 			break
 		}
-		total += r.takeRun(f, rd)
+		r.takeRun(f, b)
 	}
-	r.count.frames.Add(uint64(total))
-	return total
+	r.count.frames.Add(uint64(len(b.Frames)))
 }
 
 // openDue opens the files that begin before the next frame.
@@ -257,19 +183,18 @@ func (r *Reader) openDue() {
 		f := m.waiting[0]
 		m.waiting[0] = nil
 		m.waiting = m.waiting[1:]
-		f.clock = max(f.clock, f.first, r.clock)
 		r.count.file.Store(&f.path)
 		m.push(f)
 	}
 }
 
 // refill reads a block of f. It returns false when nothing came.
-func (r *Reader) refill(f *file) bool {
+func (r *Reader) refill(f *file, b *batch) bool {
 	size := r.block
 	if n := len(r.merge.active); n == 1 {
 		// Read as if for takeBlock: numbered, and into the batch itself.
 		f.seq = r.seq
-		r.swapFrames(f)
+		swapFrames(f, b)
 	} else {
 		size = min(size, max(mergeBytes/n, minBlock))
 	}
@@ -277,30 +202,28 @@ func (r *Reader) refill(f *file) bool {
 }
 
 // takeBlock takes all frames of f at once if no other file comes between them.
-func (r *Reader) takeBlock(f *file, rd *round) int {
+func (r *Reader) takeBlock(f *file, b *batch) bool {
 	m := &r.merge
-	n := len(f.frames)
-	if f.pos > 0 || len(m.active) > 1 || len(m.waiting) > 0 && f.clock >= m.waiting[0].first {
-		return 0
+	if f.pos > 0 || len(m.active) > 1 || len(m.waiting) > 0 && f.next > m.waiting[0].first {
+		return false
 	}
-	if first := &f.frames[0]; first.Seq != r.seq || first.Clock < r.clock {
+	if first := &f.frames[0]; first.Seq != r.seq || first.Clock < r.next {
 		r.number(f.frames)
 	} else {
-		r.seq += uint64(n)
-		r.clock = f.clock
+		r.seq += uint64(len(f.frames))
+		r.next = f.next
 	}
-	rd.use(f.blk)
-	if !r.swapFrames(f) {
-		r.deal(f.frames)
+	b.use(f.blk)
+	if !swapFrames(f, b) {
+		b.Frames = append(b.Frames, f.frames...)
 	}
 	f.taken()
-	return n
+	return true
 }
 
-// swapFrames swaps the frames of f for the still empty ones of the only batch.
-func (r *Reader) swapFrames(f *file) bool {
-	b := r.scratch[0]
-	if len(r.scratch) > 1 || len(b.Frames) > 0 {
+// swapFrames swaps the frames of f for those of the batch if it is still empty.
+func swapFrames(f *file, b *batch) bool {
+	if len(b.Frames) > 0 {
 		return false
 	}
 	b.Frames, f.frames = f.frames, b.Frames
@@ -308,17 +231,16 @@ func (r *Reader) swapFrames(f *file) bool {
 }
 
 // takeRun takes the frames of f up to the next one of another file.
-func (r *Reader) takeRun(f *file, rd *round) int {
+func (r *Reader) takeRun(f *file, b *batch) {
 	frames := f.frames[f.pos:]
 	n := r.merge.run(f, frames)
-	rd.use(f.blk)
+	b.use(f.blk)
 	r.number(frames[:n])
-	r.deal(frames[:n])
+	b.Frames = append(b.Frames, frames[:n]...)
 	if f.pos += n; f.pos == len(f.frames) {
 		f.taken()
 	}
 	r.merge.down()
-	return n
 }
 
 // number puts frames of several files into one order.
@@ -327,21 +249,7 @@ func (r *Reader) number(frames []frame.Frame) {
 		f := &frames[i]
 		f.Seq = r.seq
 		r.seq++
-		r.clock = max(r.clock, f.Clock)
-		f.Clock = r.clock
-	}
-}
-
-// deal gives each frame to its worker's batch.
-func (r *Reader) deal(frames []frame.Frame) {
-	if len(r.scratch) == 1 {
-		b := r.scratch[0]
-		b.Frames = append(b.Frames, frames...)
-		return
-	}
-	n := uint32(len(r.scratch))
-	for i := range frames {
-		b := r.scratch[r.steer(&frames[i])%n]
-		b.Frames = append(b.Frames, frames[i])
+		f.Clock = max(r.next, f.Clock)
+		r.next = f.Clock + 1
 	}
 }

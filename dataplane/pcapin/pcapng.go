@@ -107,7 +107,7 @@ func (f *file) splitPcapng() bool {
 func (f *file) splitEnhanced() {
 	swap, ifaces := f.ng.swap, f.ng.ifaces
 	buf := f.blk.buf[:f.w]
-	r, seq, clock, last := f.r, f.seq, f.clock, f.last
+	r, seq, next, last := f.r, f.seq, f.next, f.last
 	out := f.frames
 	for len(buf)-r >= enhancedOverhead {
 		h := buf[r : r+enhancedHeader]
@@ -122,7 +122,8 @@ func (f *file) splitEnhanced() {
 		}
 		i := &ifaces[n]
 		last = i.clock.ns(uint64(u32(h[12:], swap))<<32 | uint64(u32(h[16:], swap)))
-		clock = max(clock, last)
+		clock := max(next, last)
+		next = clock + 1
 		wire := u32(h[24:], swap)
 		if wire > captured {
 			f.cut++
@@ -139,7 +140,7 @@ func (f *file) splitEnhanced() {
 		seq++
 		r = end
 	}
-	f.r, f.seq, f.clock, f.last = r, seq, clock, last
+	f.r, f.seq, f.next, f.last = r, seq, next, last
 	f.frames = out
 }
 
@@ -329,12 +330,13 @@ func (f *file) simple(body []byte) error {
 
 // add appends a frame of the time f.last.
 func (f *file) add(data []byte, wire uint32, link frame.LinkType, n uint16) {
-	f.clock = max(f.clock, f.last)
+	clock := max(f.next, f.last)
+	f.next = clock + 1
 	if wire > uint32(len(data)) {
 		f.cut++
 	}
 	f.frames = append(f.frames, frame.Frame{
-		Time: f.last, Clock: f.clock, Seq: f.seq,
+		Time: f.last, Clock: clock, Seq: f.seq,
 		Data: data, Len: max(wire, uint32(len(data))), Link: link, Iface: n,
 	})
 	f.seq++

@@ -8,14 +8,14 @@ import (
 	"ringside/dataplane/frame"
 )
 
-// block holds bytes as read. The file that reads into it and each round that
+// block holds bytes as read. The file that reads into it and each batch that
 // has frames in it hold a reference.
 type block struct {
 	buf  []byte
 	refs atomic.Int32
 	home *pools
 
-	round uint64 // id of the last round that used it; under the reader lock
+	user uint64 // id of the last batch that used it; under the reader lock
 }
 
 func (b *block) release() {
@@ -24,43 +24,35 @@ func (b *block) release() {
 	}
 }
 
-// round is what was read in one go: the blocks that hold its bytes. Its
-// batches, one per worker, hold references to it.
-type round struct {
-	id     uint64 // never the same twice, unlike the address
-	blocks []*block
-	refs   atomic.Int32
-}
-
-// use keeps blk as long as the round lives. A round takes the frames of a
-// block in one go or in runs among those of other files, so blk may be known.
-func (rd *round) use(blk *block) {
-	if blk.round == rd.id {
-		return
-	}
-	blk.round = rd.id
-	blk.refs.Add(1)
-	rd.blocks = append(rd.blocks, blk)
-}
-
-// batch is a frame.Batch that knows its round.
+// batch is a frame.Batch with the blocks that hold its bytes.
 type batch struct {
 	frame.Batch
-	round *round
+	id     uint64 // never the same twice, unlike the address
+	blocks []*block
 }
 
-// pools keep blocks, rounds and batches for reuse, last in first out, so that
-// what is reused is still in the cache. sync.Pool would give them to the
-// garbage collector in between.
+// use keeps blk as long as the batch lives. A batch takes the frames of a
+// block in one go or in runs among those of other files, so blk may be known.
+func (b *batch) use(blk *block) {
+	if blk.user == b.id {
+		return
+	}
+	blk.user = b.id
+	blk.refs.Add(1)
+	b.blocks = append(b.blocks, blk)
+}
+
+// pools keep blocks and batches for reuse, last in first out, so that what is
+// reused is still in the cache. sync.Pool would give them to the garbage
+// collector in between.
 type pools struct {
 	mu      sync.Mutex
 	blocks  [25][]*block // by the logarithm of their size
-	rounds  []*round
-	serial  uint64 // id of the last round
+	serial  uint64       // id of the last batch
 	batches []*batch
 }
 
-const keepBlocks = 64 // free blocks of one size that are worth keeping
+const keepBytes = 64 << 20 // free blocks of one size that are worth keeping
 
 // getBlock is a block of at least size bytes, referenced once.
 func (p *pools) getBlock(size int) *block {
@@ -83,90 +75,37 @@ func (p *pools) getBlock(size int) *block {
 func (p *pools) putBlock(b *block) {
 	class := bits.Len(uint(len(b.buf) - 1))
 	p.mu.Lock()
-	if len(p.blocks[class]) < keepBlocks {
+	if len(p.blocks[class]) < keepBytes>>class {
 		p.blocks[class] = append(p.blocks[class], b)
 	}
 	p.mu.Unlock()
 }
 
-func (p *pools) round() *round {
+// batch is an empty batch.
+func (p *pools) batch() *batch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.serial++
-	if n := len(p.rounds); n > 0 {
-		rd := p.rounds[n-1]
-		p.rounds = p.rounds[:n-1]
-		rd.id = p.serial
-		return rd
-	}
-	return &round{id: p.serial}
-}
-
-// batch is an empty batch of rd.
-func (p *pools) batch(rd *round) *batch {
-	rd.refs.Add(1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if n := len(p.batches); n > 0 {
 		b := p.batches[n-1]
 		p.batches = p.batches[:n-1]
-		b.round = rd
+		b.id = p.serial
 		return b
 	}
-	b := &batch{round: rd}
+	b := &batch{id: p.serial}
 	b.Free = func(*frame.Batch) { p.free(b) }
 	return b
 }
 
-// free takes a released batch back, and with the last one of a round its blocks.
+// free takes a released batch back, and lets go of its blocks.
 func (p *pools) free(b *batch) {
-	rd := b.round
-	b.round = nil
 	b.Frames, b.Packets = b.Frames[:0], b.Packets[:0]
-	last := rd.refs.Add(-1) == 0
-	if last {
-		for i, blk := range rd.blocks {
-			rd.blocks[i] = nil
-			blk.release()
-		}
-		rd.blocks = rd.blocks[:0]
+	for i, blk := range b.blocks {
+		b.blocks[i] = nil
+		blk.release()
 	}
+	b.blocks = b.blocks[:0]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.batches = append(p.batches, b)
-	if last {
-		p.rounds = append(p.rounds, rd)
-	}
-}
-
-// queue hands batches from whichever worker holds the reader lock (one
-// producer at a time) to the one worker that owns it.
-type queue struct {
-	slots []*batch      // a slot belongs to the consumer from tail's store to head's
-	head  atomic.Uint64 // batches taken; stored by the consumer
-	tail  atomic.Uint64 // batches put; stored under the reader lock
-}
-
-func (q *queue) init(size int) { q.slots = make([]*batch, size) }
-
-func (q *queue) full() bool { return q.tail.Load()-q.head.Load() == uint64(len(q.slots)) }
-
-// push needs a queue that is not full.
-func (q *queue) push(b *batch) {
-	t := q.tail.Load()
-	q.slots[t%uint64(len(q.slots))] = b
-	q.tail.Store(t + 1)
-}
-
-// pop returns nil when the queue is empty.
-func (q *queue) pop() *batch {
-	h := q.head.Load()
-	if h == q.tail.Load() {
-		return nil
-	}
-	slot := &q.slots[h%uint64(len(q.slots))]
-	b := *slot
-	*slot = nil
-	q.head.Store(h + 1)
-	return b
 }

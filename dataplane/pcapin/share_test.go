@@ -1,6 +1,7 @@
 package pcapin
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -11,78 +12,123 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"ringside/dataplane/frame"
 )
 
-// steerByLength is a stand-in for a flow hash.
-func steerByLength(f *frame.Frame) uint32 { return uint32(len(f.Data)) * 2654435761 >> 7 }
+// marks is the highest mark that any worker has seen.
+type marks struct{ atomic.Int64 }
 
-// readWorkers reads with several workers at the same time. It checks what each
-// worker may rely on and returns all frames in their order.
-func readWorkers(t testing.TB, opt Options) []digest {
+func (m *marks) raise(to int64) {
+	for old := m.Load(); old < to && !m.CompareAndSwap(old, to); old = m.Load() {
+	}
+}
+
+// worker reads its share of src to the end, and holds up to hold batches at a
+// time. It checks what it may rely on. It returns its frames and the last mark.
+func worker(t testing.TB, src frame.Source, seen *marks, hold int) (got []digest, mark int64) {
+	type held struct {
+		batch *frame.Batch
+		sums  []digest
+	}
+	var out []held
+	release := func(i int) {
+		h := out[i]
+		out = slices.Delete(out, i, i+1)
+		for i := range h.batch.Frames {
+			if d := digestOf(&h.batch.Frames[i]); d != h.sums[i] {
+				t.Errorf("frame %d changed while its batch was held", h.sums[i].Seq)
+			}
+		}
+		h.batch.Release()
+	}
+	defer func() {
+		for len(out) > 0 {
+			release(0)
+		}
+	}()
+	var seq uint64
+	for {
+		low := seen.Load()
+		b, err := src.Next()
+		m := src.Mark()
+		if m < mark {
+			t.Errorf("mark falls from %d to %d", mark, m)
+		}
+		mark = m
+		seen.raise(mark)
+		if err != nil {
+			if err != io.EOF {
+				t.Error(err)
+			}
+			return got, mark
+		}
+		if b == nil {
+			runtime.Gosched()
+			continue
+		}
+		sums := make([]digest, len(b.Frames))
+		for i := range b.Frames {
+			f := &b.Frames[i]
+			if f.Clock < low || f.Clock >= mark || f.Seq < seq || i > 0 && f.Seq != seq {
+				t.Errorf("frame %d (at least %d) with clock %d, between the marks %d and %d", f.Seq, seq, f.Clock, low, mark)
+			}
+			seq = f.Seq + 1
+			sums[i] = digestOf(f)
+		}
+		got = append(got, sums...)
+		if out = append(out, held{b, sums}); len(out) == hold {
+			release(hold / 2) // neither the oldest nor the newest, if it can be
+		}
+	}
+}
+
+// readWorkers reads with several workers at the same time, each of which holds
+// up to hold batches. It returns all frames in their order.
+func readWorkers(t testing.TB, opt Options, workers, hold int) []digest {
 	t.Helper()
 	r, err := Open(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	frames := make([][]digest, opt.Workers)
-	last := make([]int64, opt.Workers)
+	var seen marks
+	frames, last := make([][]digest, workers), make([]int64, workers)
 	var wg sync.WaitGroup
-	for w := range opt.Workers {
-		wg.Go(func() {
-			src := r.Source(w)
-			var seq uint64
-			var watermark int64
-			for {
-				b, err := src.Next()
-				if err == io.EOF {
-					return
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if b == nil {
-					runtime.Gosched()
-					continue
-				}
-				for i := range b.Frames {
-					f := &b.Frames[i]
-					if f.Clock < watermark || f.Seq < seq {
-						t.Errorf("worker %d: frame %d with clock %d after frame %d with watermark %d", w, f.Seq, f.Clock, seq, watermark)
-					}
-					if opt.Workers > 1 && opt.Steer(f)%uint32(opt.Workers) != uint32(w) {
-						t.Errorf("frame %d is worker %d's", f.Seq, w)
-					}
-					seq = f.Seq
-					frames[w] = append(frames[w], digestOf(f))
-				}
-				if b.Watermark < watermark {
-					t.Errorf("worker %d: watermark goes back", w)
-				}
-				watermark = b.Watermark
-				last[w] = watermark
-				b.Release()
-			}
-		})
+	for w := range workers {
+		wg.Go(func() { frames[w], last[w] = worker(t, r, &seen, hold) })
 	}
 	wg.Wait()
 	all := slices.Concat(frames...)
 	slices.SortFunc(all, func(a, b digest) int { return cmp.Compare(a.Seq, b.Seq) })
+	next := int64(0)
 	for i, d := range all {
-		if d.Seq != uint64(i) || d.Clock < d.Time || i > 0 && d.Clock < all[i-1].Clock {
-			t.Fatalf("frame %d is %+v", i, d)
+		if d.Seq != uint64(i) || d.Clock != max(next, d.Time) {
+			t.Fatalf("frame %d is %+v, clocks were below %d", i, d, next)
 		}
+		next = d.Clock + 1
 	}
-	for w := range last {
-		if n := len(all); n > 0 && last[w] != all[n-1].Clock+1 {
-			t.Errorf("last watermark of worker %d is %d, want %d", w, last[w], all[n-1].Clock+1)
+	for w, m := range last {
+		if m != next || r.Mark() != next {
+			t.Errorf("last mark is %d for worker %d and %d now, want %d", m, w, r.Mark(), next)
 		}
 	}
 	return all
+}
+
+// sameFrames wants the frames of opt for any workers and size of the blocks.
+func sameFrames(t *testing.T, opt Options, want []digest) {
+	t.Helper()
+	for _, workers := range []int{1, 2, 4} {
+		for _, size := range []int{4 << 10, 10_000, 64 << 10, 256 << 10, 1 << 20} {
+			opt.BlockSize = size
+			if got := readWorkers(t, opt, workers, 1); !slices.Equal(got, want) {
+				t.Fatalf("%d workers, blocks of %d: the frames are others", workers, size)
+			}
+		}
+	}
 }
 
 // What is read does not depend on who reads it, nor on the size of the blocks.
@@ -98,165 +144,187 @@ func TestSameForAnyWorkers(t *testing.T) {
 			recs[i].Len = 45_000
 		}
 	}
-	later := someRecs(1000, epoch+4000e6, 2)
+	b, c, d, e := someRecs(3000, epoch+5e8, 3), someRecs(1000, epoch+4000e6, 2), someRecs(2000, epoch, 4), someRecs(500, epoch+6000e6, 5)
 	one := write(t, dir, "a.pcap", littlePcap(recs))
 	set := []string{
 		one,
-		write(t, dir, "b.pcapng.zst", packZstd(ngBytes(binary.BigEndian, someRecs(3000, epoch+5e8, 3)))),
-		write(t, dir, "c.pcap.lz4", packLZ4(littlePcap(later))),
-		write(t, dir, "d.pcap", littlePcap(someRecs(2000, epoch, 4))), // begins with a
-		write(t, dir, "e.pcap", littlePcap(someRecs(500, epoch+6000e6, 5))),
+		write(t, dir, "b.pcapng.zst", packZstd(ngBytes(binary.BigEndian, b))),
+		write(t, dir, "c.pcap.lz4", packLZ4(littlePcap(c))),
+		write(t, dir, "d.pcap", littlePcap(d)), // begins with a
+		write(t, dir, "e.pcap", littlePcap(e)),
 	}
 	for name, inputs := range map[string][]string{
-		"pcap":    {one},
-		"pcapng":  {write(t, dir, "f.pcapng", ngBytes(binary.LittleEndian, recs))},
-		"gzip":    {write(t, dir, "g.pcap.gz", packGzip(littlePcap(recs)))},
-		"several": set,
+		"pcap":   {one},
+		"pcapng": {write(t, dir, "f.pcapng", ngBytes(binary.LittleEndian, recs))},
+		"gzip":   {write(t, dir, "g.pcap.gz", packGzip(littlePcap(recs)))},
+	} {
+		t.Run(name, func(t *testing.T) { sameFrames(t, Options{Inputs: inputs}, inOrder(recs)) })
+	}
+	t.Run("several", func(t *testing.T) { sameFrames(t, Options{Inputs: set}, inOrder(recs, b, c, d, e)) })
+}
+
+// burst are n frames that all have the same time.
+func burst(n int, at int64, seed byte) []rec {
+	recs := make([]rec, n)
+	for i := range recs {
+		data := binary.BigEndian.AppendUint32([]byte{seed}, uint32(i))
+		recs[i] = rec{Time: at, Data: string(data), Len: uint32(len(data))}
+	}
+	return recs
+}
+
+// Where time stands still the clocks tell the frames apart, by their order in
+// the input alone.
+func TestEqualTimes(t *testing.T) {
+	dir := t.TempDir()
+	all := burst(100_000, epoch, 'a')
+	for name, b := range map[string][]byte{"pcap": littlePcap(all), "pcapng": ngBytes(binary.LittleEndian, all)} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, dir, name, b)
+			want := inOrder(all)
+			if last := want[len(want)-1]; last.Clock != epoch+99_999 {
+				t.Fatalf("last clock is %d", last.Clock)
+			}
+			sameFrames(t, Options{Inputs: []string{path}}, want)
+		})
+	}
+	// The clocks of what is read run ahead of those of each file by the time
+	// that the third one begins, and the fourth.
+	few := [][]rec{burst(9000, epoch, 'b'), burst(5000, epoch, 'c'), burst(4000, epoch+3000, 'd'), burst(3000, epoch+9001, 'e')}
+	for i := range few[3] {
+		few[3][i].Time += int64(i / 100)
+	}
+	var inputs []string
+	for i, recs := range few {
+		inputs = append(inputs, write(t, dir, string(rune('b'+i)), pcapBytes(binary.BigEndian, magicNano, recs)))
+	}
+	t.Run("several", func(t *testing.T) { sameFrames(t, Options{Inputs: inputs}, inOrder(few...)) })
+	// A pipe is looked into as far as it is filled at the moment.
+	piped, err := os.ReadFile(inputs[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs[2] = "-"
+	t.Run("pipe", func(t *testing.T) {
+		for _, size := range []int{100, 7777, 1 << 20} {
+			stdin := &portions{bytes.NewReader(piped), size}
+			if got := readWorkers(t, Options{Inputs: inputs, Stdin: stdin}, 2, 1); !slices.Equal(got, inOrder(few...)) {
+				t.Errorf("the frames of a pipe with portions of %d are others", size)
+			}
+		}
+	})
+}
+
+// Where files touch each other, blocks that are taken whole alternate with runs
+// of frames.
+func TestOverlap(t *testing.T) {
+	for name, files := range map[string][][]rec{
+		"rotation":  {someRecs(1000, epoch, 1), someRecs(1000, epoch+997e6, 2), someRecs(1000, epoch+1_996_500e3, 3), someRecs(9, epoch+2_996_500e3, 4)},
+		"at a time": {burst(50, epoch, 'a'), burst(1000, epoch, 'b'), burst(50, epoch+1000, 'c'), burst(2000, epoch+1000, 'd')},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var want []digest
-			for _, workers := range []int{1, 2, 4} {
-				for _, size := range []int{4 << 10, 10_000, 64 << 10, 256 << 10, 1 << 20} {
-					got := readWorkers(t, Options{Inputs: inputs, Workers: workers, BlockSize: size, Steer: steerByLength})
-					if want == nil {
-						want = got
-					}
-					if !slices.Equal(got, want) {
-						t.Fatalf("%d workers, blocks of %d: the frames are others", workers, size)
-					}
-				}
+			dir := t.TempDir()
+			var inputs []string
+			for i, recs := range files {
+				inputs = append(inputs, write(t, dir, string(rune('a'+i)), littlePcap(recs)))
 			}
-			n := 0
-			for _, in := range inputs {
-				got, _ := readAll(t, Options{Inputs: []string{in}})
-				n += len(got)
-			}
-			if len(want) != n {
-				t.Errorf("%d frames, want %d", len(want), n)
-			}
+			sameFrames(t, Options{Inputs: inputs}, inOrder(files...))
 		})
 	}
 }
 
-// Nobody reads on while a worker does not take its batches.
-func TestFullQueue(t *testing.T) {
-	path := write(t, t.TempDir(), "a.pcap", littlePcap(someRecs(2000, epoch, 1)))
-	r, err := Open(Options{Inputs: []string{path}, Workers: 2, BlockSize: 4 << 10, Queue: 3, Steer: steerByLength})
+// portions gives at most size bytes at a time.
+type portions struct {
+	r    io.Reader
+	size int
+}
+
+func (p *portions) Read(b []byte) (int, error) { return p.r.Read(b[:min(len(b), p.size)]) }
+
+// Who finds another worker reading gets nothing, at once, and can still ask for
+// the mark.
+func TestBusy(t *testing.T) {
+	b := littlePcap(someRecs(3, epoch, 1))
+	pr, pw := io.Pipe() // reads until there is something
+	r, err := Open(Options{Inputs: []string{"-"}, Stdin: pr})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	var held []*frame.Batch
-	for range 10 {
-		b, err := r.Source(0).Next()
-		if err != nil {
+	var seen marks
+	done := make(chan []digest)
+	go func() {
+		got, _ := worker(t, r, &seen, 1)
+		done <- got
+	}()
+	write := func(b []byte) { // returns when the worker has read b
+		if _, err := pw.Write(b); err != nil {
 			t.Fatal(err)
 		}
-		if b != nil {
-			held = append(held, b)
+	}
+	write(b[:4])
+	write(b[4:30]) // no frame yet, so that the worker reads on
+	for range 1000 {
+		if b, err := r.Next(); b != nil || err != nil {
+			t.Fatalf("got %v, %v while another worker reads", b, err)
+		}
+		if m := r.Mark(); m != 0 {
+			t.Fatalf("mark is %d before the first frame", m)
 		}
 	}
-	if len(held) != 3 {
-		t.Fatalf("%d batches for one worker while 3 wait for the other", len(held))
-	}
-	before := r.Stats().Frames
-	if b, err := r.Source(1).Next(); b == nil || err != nil {
-		t.Fatalf("no batch for the other worker: %v", err)
-	}
-	if b, err := r.Source(0).Next(); b == nil || err != nil || r.Stats().Frames == before {
-		t.Fatalf("no batch after the other worker took one: %v", err)
-	}
-	// Batches that are held keep their bytes while others come and go.
-	for _, b := range held {
-		for i := range b.Frames {
-			if f := &b.Frames[i]; int(f.Len) != len(f.Data) || f.Time != epoch+int64(f.Seq)*1e6 {
-				t.Fatalf("frame %d changed", f.Seq)
-			}
-		}
+	write(b[30:])
+	pw.Close()
+	if got := <-done; len(got) != 3 {
+		t.Errorf("%d frames, want 3", len(got))
 	}
 }
 
-// Bytes stay as they are until their batch is released, however late that is.
+// Bytes stay as they are until their batch is released, however late that is
+// and whatever the other workers do.
 func TestHeldBatches(t *testing.T) {
 	dir := t.TempDir()
-	inputs := []string{
-		write(t, dir, "a.pcap", littlePcap(someRecs(900, epoch, 1))),
-		write(t, dir, "b.pcap", littlePcap(someRecs(900, epoch+100, 2))),
-	}
-	r, err := Open(Options{Inputs: inputs, BlockSize: 4 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	type held struct {
-		batch *frame.Batch
-		sums  []digest
-	}
-	var old []held
-	check := func(h held) {
-		for i := range h.batch.Frames {
-			if got := digestOf(&h.batch.Frames[i]); got != h.sums[i] {
-				t.Fatalf("frame %d changed while its batch was held", got.Seq)
+	a, b := someRecs(2000, epoch, 1), someRecs(2000, epoch+1000, 2)
+	inputs := []string{write(t, dir, "a.pcap", littlePcap(a)), write(t, dir, "b.pcap", littlePcap(b))}
+	for _, v := range []struct {
+		inputs []string
+		want   []digest
+	}{{inputs[:1], inOrder(a)}, {inputs, inOrder(a, b)}} {
+		for _, workers := range []int{1, 4} {
+			for _, hold := range []int{3, 1000} {
+				got := readWorkers(t, Options{Inputs: v.inputs, BlockSize: 4 << 10}, workers, hold)
+				if !slices.Equal(got, v.want) {
+					t.Errorf("%d files, %d workers that hold %d batches: the frames are others", len(v.inputs), workers, hold)
+				}
 			}
 		}
-		h.batch.Release()
-	}
-	total := 0
-	for n := 0; ; n++ {
-		b, err := r.Source(0).Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := held{batch: b}
-		for i := range b.Frames {
-			h.sums = append(h.sums, digestOf(&b.Frames[i]))
-		}
-		total += len(b.Frames)
-		if old = append(old, h); n%3 == 2 { // the middle one first
-			check(old[len(old)/2])
-			old = slices.Delete(old, len(old)/2, len(old)/2+1)
-		}
-	}
-	for _, h := range old {
-		check(h)
-	}
-	if total != 1800 {
-		t.Errorf("%d frames, want 1800", total)
 	}
 }
 
-// Memory does not grow with the file: there are as many blocks as the queues may
-// hold, one that is read, and those of the batches that are out.
+// Memory does not grow with the file: there are as many blocks and batches as
+// the workers hold.
 func TestBoundedMemory(t *testing.T) {
 	path := write(t, t.TempDir(), "a.pcap", littlePcap(someRecs(20_000, epoch, 1)))
-	opt := Options{Inputs: []string{path}, Workers: 3, BlockSize: 4 << 10, Queue: 2, Steer: steerByLength}
-	r, err := Open(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	for ended := 0; ended < opt.Workers; {
-		ended = 0
-		for w := range opt.Workers {
-			b, err := r.Source(w).Next()
-			if err == io.EOF {
-				ended++
-			} else if err != nil {
+	for _, workers := range []int{1, 4} {
+		for _, hold := range []int{1, 3} {
+			r, err := Open(Options{Inputs: []string{path}, BlockSize: 4 << 10})
+			if err != nil {
 				t.Fatal(err)
-			} else if b != nil {
-				b.Release()
 			}
+			var seen marks
+			var wg sync.WaitGroup
+			for range workers {
+				wg.Go(func() { worker(t, r, &seen, hold) })
+			}
+			wg.Wait()
+			blocks, most := 0, workers*hold
+			for _, free := range r.pools.blocks {
+				blocks += len(free)
+			}
+			if n := len(r.pools.batches); r.Stats().Frames != 20_000 || blocks == 0 || n == 0 || blocks > most || n > most {
+				t.Errorf("%d blocks and %d batches after %d frames, want at most %d", blocks, n, r.Stats().Frames, most)
+			}
+			r.Close()
 		}
-	}
-	blocks := 0
-	for _, free := range r.pools.blocks {
-		blocks += len(free)
-	}
-	if r.Stats().Frames != 20_000 || blocks == 0 || blocks > opt.Queue+2 || len(r.pools.batches) > opt.Workers*(opt.Queue+2) {
-		t.Errorf("%d blocks and %d batches after %d frames", blocks, len(r.pools.batches), r.Stats().Frames)
 	}
 }
 
@@ -266,30 +334,34 @@ func TestNoAllocation(t *testing.T) {
 	recs := someRecs(40_000, epoch, 1)
 	le := binary.LittleEndian
 	for _, v := range []struct {
-		name    string
-		inputs  []string
-		workers int
+		name   string
+		inputs []string
+		held   int // batches at a time
 	}{
 		{"pcap", []string{write(t, dir, "a.pcap", littlePcap(recs))}, 1},
-		{"pcap, 2 workers", []string{filepath.Join(dir, "a.pcap")}, 2},
+		{"pcap, 4 held", []string{filepath.Join(dir, "a.pcap")}, 4},
 		{"pcapng", []string{write(t, dir, "a.pcapng", ngBytes(le, recs))}, 1},
 		{"merge", []string{filepath.Join(dir, "a.pcap"), filepath.Join(dir, "a.pcapng")}, 2},
 	} {
 		t.Run(v.name, func(t *testing.T) {
-			r, err := Open(Options{Inputs: v.inputs, Workers: v.workers, BlockSize: 8 << 10, Steer: steerByLength})
+			r, err := Open(Options{Inputs: v.inputs, BlockSize: 8 << 10})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer r.Close()
 			frames, ended := 0, false
+			held := make([]*frame.Batch, v.held)
 			step := func() {
-				for w := range v.workers {
-					b, err := r.Source(w).Next()
+				for i := range held {
+					b, err := r.Next()
 					if err != nil {
 						ended = true
 						return
 					}
 					frames += len(b.Frames)
+					held[i] = b
+				}
+				for _, b := range held {
 					b.Release()
 				}
 			}
@@ -297,8 +369,8 @@ func TestNoAllocation(t *testing.T) {
 				step()
 			}
 			frames = 0
-			if n := testing.AllocsPerRun(20, step); n != 0 || frames < 400 || ended {
-				t.Errorf("%v allocations per round, %d frames in 20 rounds", n, frames)
+			if n := testing.AllocsPerRun(20/v.held, step); n != 0 || frames < 400 || ended {
+				t.Errorf("%v allocations per step, %d frames in all", n, frames)
 			}
 		})
 	}
@@ -310,18 +382,84 @@ func TestClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := r.Source(0).Next()
+	b, err := r.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
+	mark := r.Mark()
 	r.Close()
 	r.Close()
 	if f := b.Frames[0]; f.Time != epoch {
 		t.Error("a batch that is out changed with Close")
 	}
 	b.Release()
-	if _, err := r.Source(0).Next(); !errors.Is(err, ErrClosed) {
+	if _, err := r.Next(); !errors.Is(err, ErrClosed) {
 		t.Errorf("error is %v, want ErrClosed", err)
+	}
+	if r.Mark() != mark {
+		t.Errorf("mark went from %d to %d with Close", mark, r.Mark())
+	}
+}
+
+// Close may come while workers read, and while they hold batches.
+func TestCloseInUse(t *testing.T) {
+	dir := t.TempDir()
+	recs := someRecs(3000, epoch, 1)
+	inputs := []string{write(t, dir, "a.pcap", littlePcap(recs)), write(t, dir, "b.pcap.gz", packGzip(littlePcap(recs)))}
+	for round := range 20 {
+		r, err := Open(Options{Inputs: inputs[:1+round%2], BlockSize: 4 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := slices.Clone(r.merge.waiting)
+		enough, closed := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		var wg sync.WaitGroup
+		for w := range 4 {
+			wg.Go(func() {
+				for {
+					b, err := r.Next()
+					if err != nil {
+						if !errors.Is(err, ErrClosed) && err != io.EOF {
+							t.Error(err)
+						}
+						return
+					}
+					if b == nil {
+						runtime.Gosched()
+						continue
+					}
+					sum := make([]digest, len(b.Frames))
+					for i := range b.Frames {
+						sum[i] = digestOf(&b.Frames[i])
+					}
+					if b.Frames[0].Seq > 100*uint64(round) {
+						once.Do(func() { close(enough) })
+						if w < 2 { // the others read on
+							<-closed
+						}
+					}
+					for i := range b.Frames {
+						if d := digestOf(&b.Frames[i]); d != sum[i] {
+							t.Errorf("frame %d changed with Close", sum[i].Seq)
+						}
+					}
+					b.Release()
+				}
+			})
+		}
+		<-enough
+		r.Close()
+		close(closed)
+		wg.Wait()
+		if _, err := r.Next(); !errors.Is(err, ErrClosed) {
+			t.Errorf("error is %v, want ErrClosed", err)
+		}
+		for _, f := range files {
+			if f.os != nil || f.in != nil || f.blk != nil {
+				t.Errorf("%s is still open", f.path)
+			}
+		}
 	}
 }
 
@@ -368,18 +506,18 @@ func TestPipe(t *testing.T) {
 		if _, err := pw.Write(b[:len(b)-1]); err != nil {
 			t.Fatal(err)
 		}
-		batch, err := r.Source(0).Next()
+		batch, err := r.Next()
 		if err != nil || batch == nil || len(batch.Frames) != 2 {
 			t.Fatalf("got %v, %v, want 2 frames", batch, err)
 		}
 		batch.Release()
-		if batch, err := r.Source(0).Next(); batch != nil || err != nil {
+		if batch, err := r.Next(); batch != nil || err != nil {
 			t.Fatalf("got %v, %v of a quiet pipe", batch, err)
 		}
 		if _, err := pw.Write(b[len(b)-1:]); err != nil {
 			t.Fatal(err)
 		}
-		batch, err = r.Source(0).Next()
+		batch, err = r.Next()
 		if err != nil || batch == nil || len(batch.Frames) != 1 || string(batch.Frames[0].Data) != want[2].Data {
 			t.Fatalf("got %v, %v, want the last frame", batch, err)
 		}
@@ -399,7 +537,7 @@ func TestPipe(t *testing.T) {
 		ended := make(chan error)
 		go func() {
 			for {
-				if b, err := r.Source(0).Next(); err != nil {
+				if b, err := r.Next(); err != nil {
 					ended <- err
 					return
 				} else if b != nil {

@@ -74,8 +74,8 @@ func eachPacket(t *testing.T, path string, f func(n int, p *frame.Packet)) {
 	}
 	defer r.Close()
 	var d decode.Decoder
-	for source := r.Source(0); ; {
-		b, err := source.Next()
+	for {
+		b, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return
 		}

@@ -307,18 +307,19 @@ func Looks(b []byte) bool {
 	if b[i] != ' ' && b[i] != '\t' {
 		return false
 	}
-	i = skipBlank(b, i, len(b))
+	method := i
+	i = skipBlank(b, i, len(b)) // also line ends, which fold header lines
 	if i < len(b) && b[i] == '<' {
 		i++
 	}
 	if schemeEnd(b, i, len(b)) < 0 {
 		return false
 	}
-	end := bytes.IndexByte(b[i:], '\n')
-	if end < 0 {
+	end := bytes.IndexByte(b[method:], '\n') // of the line, which must hold the URI
+	if end < 0 || method+end < i {
 		return false
 	}
-	line := b[:trimRight(b, 0, i+end)]
+	line := b[:trimRight(b, 0, method+end)]
 	v := versionAt(line)
 	return v > i && bytes.HasPrefix(line[v+4:], []byte("2.0"))
 }
