@@ -1,68 +1,21 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"ringside/appliance/daemon"
+	"ringside/bench/corpus"
 	"ringside/flow/call"
 	"ringside/flow/record"
 	"ringside/flow/sip"
 )
-
-// corpusDir is where the captures made by others stand, beside the checkout.
-func corpusDir(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs("../../../shared/corpus")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "INDEX.tsv")); err != nil {
-		t.Skipf("no corpus of captures at %s", dir)
-	}
-	return dir
-}
-
-// table reads a TSV file with a header row.
-func table(t *testing.T, path string) []map[string]string {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var head []string
-	var rows []map[string]string
-	in := bufio.NewScanner(f)
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		cells := strings.Split(in.Text(), "\t")
-		if head == nil {
-			head = cells
-			continue
-		}
-		row := make(map[string]string, len(head))
-		for i, h := range head {
-			if i < len(cells) {
-				row[h] = cells[i]
-			}
-		}
-		rows = append(rows, row)
-	}
-	if err := in.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return rows
-}
 
 // reading is what ringside makes of one capture.
 type reading struct {
@@ -133,11 +86,10 @@ func plain(row map[string]string) bool {
 }
 
 func TestCorpus(t *testing.T) {
-	dir := corpusDir(t)
-	for _, row := range table(t, filepath.Join(dir, "INDEX.tsv")) {
+	for _, row := range corpus.Index(t) {
 		file := row["file"]
 		t.Run(file, func(t *testing.T) {
-			path := filepath.Join(dir, "captures", file)
+			path := corpus.Capture(t, file)
 			one := read(t, 1, path)
 			if !one.report.Balanced {
 				t.Errorf("the ledger does not balance: %+v", one.report)
@@ -152,9 +104,8 @@ func TestCorpus(t *testing.T) {
 				}
 			}
 			if plain(row) {
-				ref := strings.ReplaceAll(file, "/", "__")
-				compareSIP(t, file, &one, table(t, filepath.Join(dir, "ref", ref+".sip.tsv")))
-				compareRTP(t, file, &one, table(t, filepath.Join(dir, "ref", ref+".rtp.tsv")))
+				compareSIP(t, file, &one, corpus.Reference(t, file, "sip"))
+				compareRTP(t, file, &one, corpus.Reference(t, file, "rtp"))
 			}
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"ringside/bench/corpus"
 	"ringside/dataplane/frame"
 	"ringside/dataplane/pcapin"
 )
@@ -26,25 +27,9 @@ type capture struct {
 	frames []frame.Frame
 }
 
-// corpus reads all captures of the corpus, of calls and of encapsulations. It
-// returns none where the corpus is absent.
-func corpus(t *testing.T) []capture {
+// readCorpus reads all captures of the corpus, of calls and of encapsulations.
+func readCorpus(t *testing.T, root string) []capture {
 	t.Helper()
-	root := "."
-	for {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			break
-		}
-		if abs, _ := filepath.Abs(root); abs == "/" {
-			t.Fatal("no go.mod above the test")
-		}
-		root = filepath.Join("..", root)
-	}
-	root = filepath.Join(root, "..", "shared", "corpus")
-	if _, err := os.Stat(root); err != nil {
-		t.Logf("no corpus of captures: %v", err)
-		return nil
-	}
 	var captures []capture
 	for _, dir := range []string{"captures", "encap"} {
 		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, e fs.DirEntry, err error) error {
@@ -93,10 +78,7 @@ func readFrames(t *testing.T, path string) []frame.Frame {
 // TestCorpusLedger wants the ledger to balance on every capture.
 func TestCorpusLedger(t *testing.T) {
 	var total Stats
-	captures := corpus(t)
-	if captures == nil {
-		t.Skip("no corpus of captures to decode")
-	}
+	captures := readCorpus(t, corpus.Dir(t))
 	for _, c := range captures {
 		var d Decoder
 		b := frame.Batch{Frames: c.frames}
@@ -177,8 +159,13 @@ func TestTshark(t *testing.T) {
 	}
 	frames := map[frame.LinkType][]frame.Frame{}
 	origins := map[frame.LinkType][]origin{}
-	captures := corpus(t)
-	haveCorpus := captures != nil
+	var captures []capture
+	dir, haveCorpus := corpus.Find(t)
+	if haveCorpus {
+		captures = readCorpus(t, dir)
+	} else {
+		t.Logf("no corpus at %s: its captures are not compared", dir)
+	}
 	for _, c := range slices.Concat(packetPaths, reasonPaths) {
 		captures = append(captures, capture{"path: " + c.name, oneFrame(c.link, c.data).Frames})
 	}

@@ -62,8 +62,10 @@ func (e Endpoint) Hash() uint64 {
 	return h ^ h>>29
 }
 
-// FlowHash is the same for both directions of a flow.
+// FlowHash is the same for both directions of a flow. Its upper bits are good.
 func FlowHash(a, b Endpoint) uint64 {
-	h := (a.Hash() + b.Hash()) * mixB
-	return h ^ h>>31
+	h := (a.Addr.Lo+b.Addr.Lo)*mixA ^ (a.Addr.Hi + b.Addr.Hi)
+	h ^= uint64(a.Port+b.Port)<<16 ^ uint64(a.Port^b.Port)
+	h ^= h >> 32
+	return h * mixB
 }

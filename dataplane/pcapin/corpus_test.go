@@ -1,35 +1,14 @@
 package pcapin
 
 import (
-	"encoding/csv"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-)
 
-// corpusDir is ../shared/corpus of the module's root.
-func corpusDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for dir != filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			corpus := filepath.Join(dir, "..", "shared", "corpus")
-			if _, err := os.Stat(corpus); err != nil {
-				t.Skip("no corpus beside the module, its captures are not read")
-			}
-			return corpus
-		}
-		dir = filepath.Dir(dir)
-	}
-	t.Fatal("no go.mod above the test")
-	return ""
-}
+	"ringside/bench/corpus"
+)
 
 // Damage that the captures of the corpus are known to have.
 var corpusDamage = map[string]string{
@@ -37,28 +16,14 @@ var corpusDamage = map[string]string{
 }
 
 func TestCorpusCaptures(t *testing.T) {
-	dir := corpusDir(t)
-	file, err := os.Open(filepath.Join(dir, "INDEX.tsv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	r := csv.NewReader(file)
-	r.Comma, r.LazyQuotes, r.FieldsPerRecord = '\t', true, -1
-	rows, err := r.ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rows[0][0] != "file" || rows[0][4] != "packets" {
-		t.Fatalf("columns are %q", rows[0])
-	}
-	for _, row := range rows[1:] {
-		t.Run(row[0], func(t *testing.T) {
-			want, err := strconv.Atoi(row[4])
+	for _, row := range corpus.Index(t) {
+		file := row["file"]
+		t.Run(file, func(t *testing.T) {
+			want, err := strconv.Atoi(row["packets"])
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, s := readAll(t, Options{Inputs: []string{filepath.Join(dir, "captures", row[0])}})
+			got, s := readAll(t, Options{Inputs: []string{corpus.Capture(t, file)}})
 			if len(got) != want {
 				t.Errorf("%d frames, want %d", len(got), want)
 			}
@@ -69,8 +34,8 @@ func TestCorpusCaptures(t *testing.T) {
 			if s.Damaged > 0 {
 				reason = s.Damages[0].Reason
 			}
-			if reason != corpusDamage[row[0]] {
-				t.Errorf("damage is %q, want %q", reason, corpusDamage[row[0]])
+			if reason != corpusDamage[file] {
+				t.Errorf("damage is %q, want %q", reason, corpusDamage[file])
 			}
 		})
 	}
@@ -79,7 +44,7 @@ func TestCorpusCaptures(t *testing.T) {
 // The index of the small captures counts no frames, so capinfos does where it
 // is installed.
 func TestCorpusEncap(t *testing.T) {
-	dir := filepath.Join(corpusDir(t), "encap")
+	dir := filepath.Join(corpus.Dir(t), "encap")
 	r, err := Open(Options{Inputs: []string{dir}})
 	if err != nil {
 		t.Fatal(err)

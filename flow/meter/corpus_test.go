@@ -1,24 +1,21 @@
 package meter
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
+	"ringside/bench/corpus"
 	"ringside/flow/rtp"
 )
 
 // TestCorpus compares the meter with tshark's reading of real captures of
 // streams with static payload types.
 func TestCorpus(t *testing.T) {
-	dir := corpus(t)
+	corpus.Dir(t) // or skip
 	const (
 		marker    = "tshark takes no time and no mean jitter of packets with a marker"
 		duplicate = "tshark takes a duplicate for a received packet, and for a sample of jitter"
@@ -44,8 +41,12 @@ func TestCorpus(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.file, func(t *testing.T) {
-			streams := readPcap(t, filepath.Join(dir, "captures", test.file))
-			for _, want := range readRef(t, filepath.Join(dir, "ref", strings.ReplaceAll(test.file, "/", "__")+".rtp.tsv")) {
+			streams := readPcap(t, corpus.Capture(t, test.file))
+			rows := corpus.Reference(t, test.file, "rtp")
+			if len(rows) == 0 {
+				t.Fatal("the reference has no streams")
+			}
+			for _, want := range rows {
 				packets := streams[want["src"]+" "+want["dst"]+" "+want["ssrc"]]
 				h, c := run(packets)
 				r := Finish(&h, &c)
@@ -75,48 +76,6 @@ func TestCorpus(t *testing.T) {
 			}
 		})
 	}
-}
-
-// corpus finds shared/corpus beside the project, by walking up from here.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			c := filepath.Join(dir, "..", "shared", "corpus")
-			if _, err := os.Stat(c); err == nil {
-				return c
-			}
-		}
-	}
-	t.Skip("the corpus ../shared/corpus is not there")
-	return ""
-}
-
-// readRef is the rows of a table with a head.
-func readRef(t *testing.T, path string) (rows []map[string]string) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(bytes.NewReader(b))
-	lines.Scan()
-	head := strings.Split(lines.Text(), "\t")
-	for lines.Scan() {
-		row := map[string]string{}
-		for i, v := range strings.Split(lines.Text(), "\t") {
-			row[head[i]] = v
-		}
-		rows = append(rows, row)
-	}
-	if len(rows) == 0 {
-		t.Fatalf("%s has no streams", path)
-	}
-	return rows
 }
 
 // readPcap is the RTP packets over UDP and IPv4 of a little-endian pcap file,

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ringside/bench/corpus"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -305,9 +307,8 @@ func exercise(b []byte) (n int) {
 // TestTorture feeds the RTP and RTCP files of the corpus, which are meant to
 // break parsers, to everything here.
 func TestTorture(t *testing.T) {
-	dir := corpus(t)
 	files := 0
-	err := filepath.WalkDir(filepath.Join(dir, "torture"), func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(corpus.Dir(t), "torture"), func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.Contains(path, "rtp") && !strings.Contains(path, "rtcp") {
 			return err
 		}
@@ -327,25 +328,6 @@ func TestTorture(t *testing.T) {
 		t.Error("the corpus has no RTP or RTCP torture files")
 	}
 	t.Logf("%d files", files)
-}
-
-// corpus finds shared/corpus beside the project, by walking up from here.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			c := filepath.Join(dir, "..", "shared", "corpus")
-			if _, err := os.Stat(c); err == nil {
-				return c
-			}
-		}
-	}
-	t.Skip("the corpus ../shared/corpus is not there")
-	return ""
 }
 
 // checkRTP parses b and requires that lengths add up.

@@ -2,46 +2,11 @@ package sdp
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"ringside/bench/corpus"
 )
-
-// torture is the folder of messages that are meant to break parsers.
-func torture(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		corpus := filepath.Join(dir, "..", "shared", "corpus", "torture")
-		if _, err := os.Stat(corpus); err == nil {
-			return corpus
-		}
-		if filepath.Dir(dir) == dir {
-			t.Skip("no ../shared/corpus beside the module: torture messages are not read")
-		}
-		dir = filepath.Dir(dir)
-	}
-}
-
-// eachFile calls f with each file of a set whose name matches pattern.
-func eachFile(t *testing.T, pattern string, f func(t *testing.T, name string, b []byte)) {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(torture(t), pattern))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("find %s: %v, %d files", pattern, err, len(paths))
-	}
-	for _, p := range paths {
-		b, err := os.ReadFile(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Run(filepath.Base(p), func(t *testing.T) { f(t, filepath.Base(p), b) })
-	}
-}
 
 // expect checks what came of in by a plain rule: every m= line is a media
 // description, and all lines can be read but extra ones, and "m=audio 492170",
@@ -64,14 +29,11 @@ func expect(t *testing.T, what string, s *Session, in []byte, extra int) {
 
 func TestOsip(t *testing.T) {
 	var s Session
-	eachFile(t, "osip-res/sdp*", func(t *testing.T, name string, b []byte) {
+	corpus.EachTorture(t, "osip-res/sdp*", func(t *testing.T, name string, b []byte) {
 		check(t, &s, b)
 		expect(t, name, &s, b, 0)
 	})
-	b, err := os.ReadFile(filepath.Join(torture(t), "osip-res", "torture_sdps"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := corpus.Torture(t, "osip-res", "torture_sdps")
 	total := 0
 	for part := range strings.SplitSeq(string(b), "\n|") {
 		if part = strings.TrimLeft(part, "#\n"); part == "" {
@@ -94,10 +56,10 @@ func TestOsip(t *testing.T) {
 func TestJanus(t *testing.T) {
 	var s Session
 	for _, set := range []string{"sdp_fuzzer*", "rt*"} {
-		eachFile(t, "janus-rtcp-rtp-sdp/"+set, func(t *testing.T, _ string, b []byte) { check(t, &s, b) })
+		corpus.EachTorture(t, "janus-rtcp-rtp-sdp/"+set, func(t *testing.T, _ string, b []byte) { check(t, &s, b) })
 	}
 	for _, set := range []string{"unittest", "firefox", "opera"} {
-		eachFile(t, "janus-rtcp-rtp-sdp/sdp_fuzzer__2webrtc__"+set+"*", func(t *testing.T, name string, b []byte) {
+		corpus.EachTorture(t, "janus-rtcp-rtp-sdp/sdp_fuzzer__2webrtc__"+set+"*", func(t *testing.T, name string, b []byte) {
 			check(t, &s, b)
 			expect(t, name, &s, b, 0)
 		})
@@ -112,7 +74,7 @@ func TestBodies(t *testing.T) {
 		"rfc4475-ersip/*", "resiprocate/*", "sipgo-torture/*", "siprust-fixtures/*", "php-sip-protos/*.dat",
 		"protos-c07-sip-r2-capture/*", "osip-res/sip*", "zeek-fuzz/sip-corpus/*",
 	} {
-		eachFile(t, set, func(t *testing.T, name string, b []byte) {
+		corpus.EachTorture(t, set, func(t *testing.T, name string, b []byte) {
 			for {
 				i := bytes.Index(b, []byte("\nv=0"))
 				if i < 0 {

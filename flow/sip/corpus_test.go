@@ -4,37 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
+	"ringside/bench/corpus"
 	"ringside/dataplane/decode"
 	"ringside/dataplane/frame"
 	"ringside/dataplane/pcapin"
 	"ringside/flow/sip"
 )
-
-// corpus is the folder of captures with their readings by tshark.
-func corpus(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		corpus := filepath.Join(dir, "..", "shared", "corpus")
-		if _, err := os.Stat(corpus); err == nil {
-			return corpus
-		}
-		if filepath.Dir(dir) == dir {
-			t.Skip("no ../shared/corpus beside the module: captures are not read")
-		}
-		dir = filepath.Dir(dir)
-	}
-}
 
 // row is what tshark reads of one SIP message.
 type row struct {
@@ -42,25 +20,20 @@ type row struct {
 	what, callID, seq string
 }
 
-// reference reads NAME.sip.tsv: the messages over UDP by frame.
-func reference(t *testing.T, path string) map[int][]row {
+// reference is the messages over UDP in a capture, by frame.
+func reference(t *testing.T, file string) map[int][]row {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	rows := map[int][]row{}
-	for i, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
-		f := strings.Split(line, "\t")
-		if i == 0 || f[2] != "UDP" {
+	for i, r := range corpus.Reference(t, file, "sip") {
+		if r["transport"] != "UDP" {
 			continue
 		}
-		f = append(f, "", "", "") // Call-ID, CSeq and note may be missing
-		n, err := strconv.Atoi(f[0])
-		if err != nil || len(f) < 9 {
-			t.Fatalf("%s, line %d: %q", path, i+1, line)
+		n, err := strconv.Atoi(r["frame"])
+		what, ok := r["method_or_status"]
+		if err != nil || !ok {
+			t.Fatalf("%s, row %d: %q", file, i+1, r)
 		}
-		rows[n] = append(rows[n], row{n, f[5], f[6], f[7]})
+		rows[n] = append(rows[n], row{n, what, r["call_id"], r["cseq"]})
 	}
 	return rows
 }
@@ -137,20 +110,12 @@ var notPlain = map[string]struct {
 // Every SIP message over UDP that tshark reads in the captures is read here, with
 // the same method or status, Call-ID and CSeq, and none besides.
 func TestTshark(t *testing.T) {
-	root := corpus(t)
 	compared, elsewhere := 0, 0
-	err := filepath.WalkDir(filepath.Join(root, "captures"), func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		name, _ := filepath.Rel(filepath.Join(root, "captures"), path)
-		ref := filepath.Join(root, "ref", strings.ReplaceAll(name, "/", "__")+".sip.tsv")
-		if _, err := os.Stat(ref); err != nil {
-			return nil // no capture, or one that tshark does not read
-		}
-		want := reference(t, ref)
+	for _, capture := range corpus.Index(t) {
+		name := capture["file"]
+		want := reference(t, name)
 		missing := 0
-		eachPacket(t, path, func(n int, p *frame.Packet) {
+		eachPacket(t, corpus.Capture(t, name), func(n int, p *frame.Packet) {
 			if p.Proto != frame.ProtoUDP {
 				return
 			}
@@ -174,10 +139,6 @@ func TestTshark(t *testing.T) {
 			t.Errorf("%s: %d messages are not in plain datagrams, want at most %d (%s)", name, missing, notPlain[name].messages, notPlain[name].how)
 		}
 		elsewhere += missing
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	t.Logf("%d messages compared, %d in tunnels and fragments", compared, elsewhere)
 	if compared < 350 {

@@ -2,47 +2,12 @@ package sip
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"ringside/bench/corpus"
 )
-
-// torture is the folder of messages that are meant to break parsers.
-func torture(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		corpus := filepath.Join(dir, "..", "shared", "corpus", "torture")
-		if _, err := os.Stat(corpus); err == nil {
-			return corpus
-		}
-		if filepath.Dir(dir) == dir {
-			t.Skip("no ../shared/corpus beside the module: torture messages are not read")
-		}
-		dir = filepath.Dir(dir)
-	}
-}
-
-// eachFile calls f with each file of a set whose name matches pattern.
-func eachFile(t *testing.T, pattern string, f func(t *testing.T, name string, b []byte)) {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(torture(t), pattern))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("find %s: %v, %d files", pattern, err, len(paths))
-	}
-	for _, p := range paths {
-		b, err := os.ReadFile(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Run(filepath.Base(p), func(t *testing.T) { f(t, filepath.Base(p), b) })
-	}
-}
 
 // rfc4475 says what becomes of each message of RFC 4475. The RFC says what an
 // endpoint answers; an observer takes whatever can be put to a call (see the
@@ -113,7 +78,7 @@ func TestRFC4475(t *testing.T) {
 		"rfc4475-ersip/*.dat", "resiprocate/*.dat", "sipgo-torture/*.dat", "php-sip-protos/fixtures__rfc4475__*.dat",
 	} {
 		seen := 0
-		eachFile(t, set, func(t *testing.T, name string, b []byte) {
+		corpus.EachTorture(t, set, func(t *testing.T, name string, b []byte) {
 			name = strings.TrimSuffix(name[strings.LastIndex(name, "__")+1:], ".dat")
 			name = strings.TrimPrefix(name, "_")
 			want, ok := rfc4475[name]
@@ -187,10 +152,7 @@ func TestRFC4475Details(t *testing.T) {
 			return strings.Join(types, ", ")
 		}, "text/plain 5, application/octet-stream 342"},
 	} {
-		b, err := os.ReadFile(filepath.Join(torture(t), "rfc4475-ersip", c.file+".dat"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := corpus.Torture(t, "rfc4475-ersip", c.file+".dat")
 		var m Message
 		if _, err := m.Parse(b); err != nil && err != BadCSeq {
 			t.Fatalf("%s: %v", c.file, err)
@@ -224,10 +186,7 @@ func stream(t *testing.T, b []byte) (n int) {
 
 func TestStreams(t *testing.T) {
 	for name, want := range map[string]int{"generic": 0, "lioneagle-sipparser": 0} {
-		b, err := os.ReadFile(filepath.Join(torture(t), "php-sip-protos", "fixtures__stream__"+name+".txt"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := corpus.Torture(t, "php-sip-protos", "fixtures__stream__"+name+".txt")
 		for line := range bytes.Lines(b) {
 			if bytes.HasPrefix(line, []byte("SIP/2.0 ")) || bytes.HasSuffix(line, []byte(" SIP/2.0\r\n")) {
 				want++
@@ -243,7 +202,7 @@ func TestStreams(t *testing.T) {
 func TestCallFlows(t *testing.T) {
 	total := 0
 	for _, pattern := range []string{"php-sip-protos/*.yaml", "php-sip-protos/*.orig"} {
-		eachFile(t, pattern, func(t *testing.T, _ string, b []byte) {
+		corpus.EachTorture(t, pattern, func(t *testing.T, _ string, b []byte) {
 			for i, block := range bytes.Split(append([]byte("\n"), b...), []byte("\n- |"))[1:] {
 				_, block, _ = bytes.Cut(block, []byte("\n"))
 				block = bytes.TrimPrefix(block, []byte("  "))
@@ -275,7 +234,7 @@ var sipRust = map[string]error{
 }
 
 func TestSIPRust(t *testing.T) {
-	eachFile(t, "siprust-fixtures/*.sip", func(t *testing.T, name string, b []byte) {
+	corpus.EachTorture(t, "siprust-fixtures/*.sip", func(t *testing.T, name string, b []byte) {
 		if _, _, err := check(t, b); err != sipRust[name] {
 			t.Errorf("%v, want %v", err, sipRust[name])
 		}
@@ -291,10 +250,7 @@ func TestRFC5118(t *testing.T) {
 		"v44_portUnambiguous":         {"2001:db8::10", "2001:db8::1"},
 		"v49_ipv4Mapped":              {"example.com", "::ffff:192.0.2.2"},
 	} {
-		b, err := os.ReadFile(filepath.Join(torture(t), "siprust-fixtures", "ipv6__"+name+".sip"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := corpus.Torture(t, "siprust-fixtures", "ipv6__"+name+".sip")
 		m := mustParse(t, b)
 		if host, contact := m.String(m.RequestURI.Host), m.String(m.Contact.Host); host != want.host || contact != want.contact {
 			t.Errorf("%s: %s and %s, want %+v", name, host, contact, want)
@@ -311,7 +267,7 @@ func TestOsip(t *testing.T) {
 	refused := map[string]error{
 		"sip-malformed1": NoCallID, // "illegal missing mandatory headers"; osip leaves that to the application
 	}
-	eachFile(t, "osip-res/sip*", func(t *testing.T, name string, b []byte) {
+	corpus.EachTorture(t, "osip-res/sip*", func(t *testing.T, name string, b []byte) {
 		if bytes.HasPrefix(b, []byte("expected_error:")) {
 			_, b, _ = bytes.Cut(b, []byte("\n"))
 		}
@@ -324,10 +280,7 @@ func TestOsip(t *testing.T) {
 		40: BadVersion, // SIP/02.00, "should be rejected with 400"
 		41: BadVersion, // SIP/7.0
 	}
-	hgs, err := os.ReadFile(filepath.Join(torture(t), "osip-res", "torture_hgs"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	hgs := corpus.Torture(t, "osip-res", "torture_hgs")
 	for i, b := range bytes.Split(hgs, []byte("\n|")) {
 		for len(b) > 0 && !bytes.Contains(b[:bytes.IndexByte(b, '\n')+1], []byte("SIP/")) {
 			_, b, _ = bytes.Cut(b, []byte("\n")) // what the message is about
@@ -356,10 +309,7 @@ func TestOsipValues(t *testing.T) {
 		{"auths.txt", "Authorization", nil},
 		{"wwwas.txt", "WWW-Authenticate", nil},
 	} {
-		b, err := os.ReadFile(filepath.Join(torture(t), "osip-res", c.file))
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := corpus.Torture(t, "osip-res", c.file)
 		for line := range strings.Lines(string(b)) {
 			if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
 				continue
@@ -378,7 +328,7 @@ func TestOsipValues(t *testing.T) {
 // PROTOS test group c07: the method is mutated. Where it is a token, the message
 // is taken; where it is none, refused; frames of 16,000 bytes end in the start line.
 func TestProtos(t *testing.T) {
-	eachFile(t, "protos-c07-sip-r2-capture/*.sip", func(t *testing.T, _ string, b []byte) {
+	corpus.EachTorture(t, "protos-c07-sip-r2-capture/*.sip", func(t *testing.T, _ string, b []byte) {
 		var want error
 		switch {
 		case bytes.IndexByte(b, '\n') < 0:
@@ -396,13 +346,13 @@ func TestProtos(t *testing.T) {
 // nothing is read that is not there, and that it is not taken for SIP.
 func TestFuzzSets(t *testing.T) {
 	for _, set := range []string{"mercury-fuzz/*", "janus-rtcp-rtp-sdp/*"} {
-		eachFile(t, set, func(t *testing.T, _ string, b []byte) {
+		corpus.EachTorture(t, set, func(t *testing.T, _ string, b []byte) {
 			if _, _, err := check(t, b); err == nil || Looks(b) {
 				t.Errorf("taken for SIP (%v)", err)
 			}
 		})
 	}
-	eachFile(t, "sipgo-fuzz/*", func(t *testing.T, _ string, b []byte) {
+	corpus.EachTorture(t, "sipgo-fuzz/*", func(t *testing.T, _ string, b []byte) {
 		_, quoted, _ := bytes.Cut(b, []byte("string("))
 		in, err := strconv.Unquote(string(bytes.TrimSuffix(bytes.TrimSpace(quoted), []byte(")"))))
 		if err != nil {
@@ -417,7 +367,7 @@ func TestFuzzSets(t *testing.T) {
 // Packets of one flow, each after a mark.
 func TestZeek(t *testing.T) {
 	total := 0
-	eachFile(t, "zeek-fuzz/sip-corpus/*.pkt", func(t *testing.T, name string, b []byte) {
+	corpus.EachTorture(t, "zeek-fuzz/sip-corpus/*.pkt", func(t *testing.T, name string, b []byte) {
 		b = bytes.ReplaceAll(b, []byte("\x01PKT\x02"), []byte("\x01PKT\x01"))
 		for i, p := range bytes.Split(b, []byte("\x01PKT\x01")) {
 			if len(p) == 0 {
