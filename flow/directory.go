@@ -7,6 +7,7 @@ import (
 	"ringside/dataplane/frame"
 	"ringside/flow/record"
 	"ringside/flow/rtp"
+	"ringside/flow/sdp"
 )
 
 // directory is the media directory: which call receives media at a transport
@@ -29,22 +30,33 @@ type bucket struct {
 
 const forever = int64(1<<63 - 1)
 
-// endpoint is an entry of the directory. All but until and next is constant
+// endpoint is an entry of the directory. All but the atomic fields is constant
 // once it is published.
 type endpoint struct {
 	at       frame.Endpoint
 	key      callKey
-	from     int64  // clock of the message that named it
-	seq      uint64 // position of that message, orders entries of equal clock
-	until    atomic.Int64
+	from     int64        // clock of the message that named it
+	seq      uint64       // position of that message, orders entries of equal clock
+	until    atomic.Int64 // clock at which the call was hung up: what is new later is not its own
+	replaced atomic.Int64 // clock from which another entry of the call stands in its place
 	next     atomic.Pointer[endpoint]
-	payloads [maxPayloads]rtp.Payload
+	payloads [sdp.MaxFormats]rtp.Payload
 	n        uint8
 	side     record.Side // who receives here
+	kind     sdp.Kind
 	srtp     bool
 }
 
-const maxPayloads = 16
+// instead reports whether e says of its address what o says of it.
+func (e *endpoint) instead(o *endpoint) bool {
+	return e.at == o.at && e.side == o.side && e.kind == o.kind
+}
+
+// repeats reports whether e says nothing but what o says.
+func (e *endpoint) repeats(o *endpoint) bool {
+	return e.instead(o) && e.srtp == o.srtp && e.n == o.n && e.payloads == o.payloads &&
+		o.until.Load() == forever
+}
 
 func newDirectory(bits int) *directory {
 	return &directory{buckets: make([]bucket, 1<<bits)}
@@ -57,6 +69,7 @@ func (d *directory) bucket(at frame.Endpoint) *bucket {
 // publish adds e.
 func (d *directory) publish(e *endpoint) {
 	e.until.Store(forever)
+	e.replaced.Store(forever)
 	b := d.bucket(e.at)
 	b.mu.Lock()
 	e.next.Store(b.head.Load())
@@ -99,11 +112,20 @@ type match struct {
 // find looks for the calls that receive at a transport address at a clock.
 func (d *directory) find(at frame.Endpoint, clock int64) (m match) {
 	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
-		if e.at == at && e.from <= clock && clock <= e.until.Load() {
+		if e.at == at && e.stands(clock) && clock <= e.until.Load() {
 			m.insert(e)
 		}
 	}
 	return m
+}
+
+func (m *match) has(key callKey) bool {
+	for _, e := range m.e[:m.n] {
+		if e.key == key {
+			return true
+		}
+	}
+	return false
 }
 
 // insert keeps the newest entry of a call, and the newest calls.
@@ -132,6 +154,10 @@ func (m *match) insert(e *endpoint) {
 	m.e[i] = e
 }
 
+// stands reports whether e is what its call says of the address at a clock. That
+// the call was hung up changes nothing.
+func (e *endpoint) stands(clock int64) bool { return e.from <= clock && clock < e.replaced.Load() }
+
 func (e *endpoint) newer(o *endpoint) bool {
 	return e.from > o.from || e.from == o.from && e.seq > o.seq
 }
@@ -144,7 +170,7 @@ const reuseWindow = int64(30e9)
 // received at this address.
 func (d *directory) reused(at frame.Endpoint, key callKey, clock int64) bool {
 	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
-		if e.at == at && e.key != key {
+		if e.at == at && e.key != key && e.stands(clock) {
 			if until := e.until.Load(); until <= clock && clock-until < reuseWindow {
 				return true
 			}
@@ -153,24 +179,29 @@ func (d *directory) reused(at frame.Endpoint, key callKey, clock int64) bool {
 	return false
 }
 
-// named is what the SDP of a call said last, by some clock, of an address: nil
-// if nothing. That the call was hung up since changes nothing.
-func (d *directory) named(at frame.Endpoint, key callKey, clock int64) (last *endpoint) {
+// names reports whether the SDP of a call names an address at a clock.
+func (d *directory) names(at frame.Endpoint, key callKey, clock int64) bool {
 	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
-		if e.at == at && e.key == key && e.from <= clock && (last == nil || e.newer(last)) {
-			last = e
+		if e.at == at && e.key == key && e.stands(clock) {
+			return true
 		}
 	}
-	return last
+	return false
 }
 
-// payload is what the entry's SDP says of a payload type, or what RFC 3551
-// says; with Rate 0 if neither does.
-func (e *endpoint) payload(pt uint8) (rtp.Payload, bool) {
-	for _, p := range e.payloads[:e.n] {
-		if p.Type == pt {
-			return p, true
+// payload is what the SDP of a call says at a clock of a payload type at an
+// address. Several media may share it (BUNDLE, RFC 9143).
+func (d *directory) payload(at frame.Endpoint, key callKey, clock int64, pt uint8) (p rtp.Payload, ok bool) {
+	var last *endpoint
+	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
+		if e.at != at || e.key != key || !e.stands(clock) || last != nil && !e.newer(last) {
+			continue
+		}
+		for _, o := range e.payloads[:e.n] {
+			if o.Type == pt {
+				p, ok, last = o, true, e
+			}
 		}
 	}
-	return rtp.Payload{Type: pt}, false
+	return p, ok
 }

@@ -27,7 +27,7 @@ type ring[T any] struct {
 
 const ringSlots = 256
 
-func newRing[T any]() *ring[T] { return &ring[T]{buf: make([]T, ringSlots)} }
+func newRing[T any](slots int) *ring[T] { return &ring[T]{buf: make([]T, slots)} }
 
 // push hands v over; false if the ring is full.
 func (r *ring[T]) push(v T) bool {
@@ -63,8 +63,8 @@ type lane[T any] struct {
 	pool *sync.Pool
 }
 
-func newLane[T any](pool *sync.Pool) *lane[T] {
-	return &lane[T]{ring: newRing[*[]T](), pool: pool}
+func newLane[T any](pool *sync.Pool, slots int) *lane[T] {
+	return &lane[T]{ring: newRing[*[]T](slots), pool: pool}
 }
 
 func chunkPool[T any]() *sync.Pool {
@@ -98,6 +98,15 @@ func (l *lane[T]) flush() bool {
 	}
 	l.open = nil
 	return true
+}
+
+// flushAll flushes lanes; false if there is no room in one of them yet.
+func flushAll[T any](lanes []*lane[T]) bool {
+	all := true
+	for _, l := range lanes {
+		all = l.flush() && all
+	}
+	return all
 }
 
 // take returns the oldest chunk, nil if there is none.

@@ -9,7 +9,7 @@ import (
 // arrive, once, in order, however the two are scheduled.
 func TestLane(t *testing.T) {
 	const total = 200_000
-	l := newLane[int](chunkPool[int]())
+	l := newLane[int](chunkPool[int](), ringSlots)
 	go func() {
 		for i := range total {
 			*l.add() = i
@@ -41,7 +41,7 @@ func TestLane(t *testing.T) {
 }
 
 func TestRingIsBounded(t *testing.T) {
-	r := newRing[int]()
+	r := newRing[int](ringSlots)
 	for i := range ringSlots {
 		if !r.push(i) {
 			t.Fatalf("no room for %d", i)

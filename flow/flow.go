@@ -10,9 +10,11 @@
 //     to the clock that every worker has read (signalled), runs the timers,
 //     and publishes the media endpoints that SDP names in the directory. What
 //     it has done up to which clock it says in settled.
-//   - Media. RTP and RTCP are measured where they are read, but only up to the
-//     clock to which every owner has settled: the directory then holds
-//     everything said until the packet was sent, whoever owns it. A stream is
+//   - Media. The worker that reads RTP or RTCP takes a sample of it, and hands
+//     that to the shard that meters its flow (a hash of the addresses names
+//     it). That shard takes the samples of all workers in the order of their
+//     clocks, but only up to the clock to which every owner has settled: the
+//     directory then holds everything said until the packet was sent. A stream is
 //     bound to its call when it is first seen, or later when its SDP turns up.
 //     When a call is over, its owner asks all shards to report the streams of
 //     it as of that clock (order, report); metered says how far a shard is.
@@ -58,6 +60,8 @@ type Options struct {
 	// order in which its owner reads it, on the goroutine of that shard. The
 	// message is borrowed during the call.
 	Message func(*sip.Message, *call.Meta)
+
+	lanes int // slots of each lane, a power of two; 0: ringSlots
 }
 
 const (
@@ -83,6 +87,9 @@ func NewGroup(o Options) *Group {
 	if o.MaxStreams == 0 {
 		o.MaxStreams = defaultMaxStreams
 	}
+	if o.lanes == 0 {
+		o.lanes = ringSlots
+	}
 	if o.Call == nil {
 		o.Call = func(*record.Call) {}
 	}
@@ -100,8 +107,8 @@ func NewGroup(o Options) *Group {
 	return g
 }
 
-// Run calls work for every shard, each on a thread of its own, and delivers the
-// records until all have returned. It returns the errors of all workers.
+// Run calls work for every shard, each on a goroutine of its own, and delivers
+// the records until all have returned. It returns the errors of all workers.
 func (g *Group) Run(ctx context.Context, work func(ctx context.Context, i int, s *Shard) error) error {
 	errs := make([]error, len(g.shards))
 	for i, s := range g.shards {
@@ -119,7 +126,8 @@ func (g *Group) Run(ctx context.Context, work func(ctx context.Context, i int, s
 	return errors.Join(errs...)
 }
 
-// Stats is the sum over all shards; safe at any time, exact after Run.
+// Stats is the sum over all shards; safe at any time, exact after a Run that
+// ended without an error.
 func (g *Group) Stats() Stats {
 	var sum Stats
 	for _, s := range g.shards {

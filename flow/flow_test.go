@@ -134,9 +134,9 @@ func (sc *script) run(t *testing.T) outcome {
 		for _, size := range []int{1, 7, 1000, math.MaxInt32} {
 			var o outcome
 			g := NewGroup(Options{
-				Workers: workers,
-				Call:    func(c *record.Call) { o.calls = append(o.calls, c) },
-				Orphan:  func(s *record.Stream) { o.orphans = append(o.orphans, s) },
+				Workers: workers, lanes: 1 + size%2, // as good as always full
+				Call:   func(c *record.Call) { o.calls = append(o.calls, c) },
+				Orphan: func(s *record.Stream) { o.orphans = append(o.orphans, s) },
 			})
 			src := sc.source(size)
 			err := g.Run(context.Background(), func(ctx context.Context, _ int, s *Shard) error {

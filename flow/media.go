@@ -9,9 +9,13 @@ import (
 	"ringside/flow/rtp"
 )
 
-// idleTicks is how long a stream without a call may be silent before it is
-// given up: one minute.
-const idleTicks = 60e9 >> tickShift
+// A stream without a call may be silent for a minute before it is given up;
+// but what has not proved to be RTP, for 10 s. That is what random bytes on UDP
+// look like, each packet another stream.
+const (
+	idleTicks  = 60e9 >> tickShift
+	noiseTicks = 10e9 >> tickShift
+)
 
 // maxWait is the most ticks between two looks for the call of a stream.
 const maxWait = 8
@@ -22,6 +26,9 @@ const lookahead = 32
 
 // meter runs the media stage up to what is settled.
 func (s *Shard) meter() bool {
+	if s.meteredTo > s.metered.Load() {
+		return s.sayMetered()
+	}
 	limit := s.lowest(settledMark)
 	if limit <= s.metered.Load() {
 		return false
@@ -37,12 +44,15 @@ func (s *Shard) meter() bool {
 	} else {
 		s.events(limit - 1)
 	}
-	for _, l := range s.reports {
-		if !l.flush() {
-			return false
-		}
+	s.meteredTo = limit
+	return s.sayMetered()
+}
+
+func (s *Shard) sayMetered() bool {
+	if !flushAll(s.reports) {
+		return false
 	}
-	s.metered.Store(limit)
+	s.metered.Store(s.meteredTo)
 	return true
 }
 
@@ -67,7 +77,7 @@ func (s *Shard) next(limit int64) (from int, run []sample) {
 	run = (*c.chunk)[c.next:]
 	if run[len(run)-1].clock >= second {
 		n := 1
-		for run[n].clock < second {
+		for n < len(run) && run[n].clock < second {
 			n++
 		}
 		run = run[:n]
@@ -109,12 +119,13 @@ func (s *Shard) plan() {
 
 // events does what is due up to a clock, itself included, in order of time.
 func (s *Shard) events(clock int64) {
-	for len(s.orderIn) > 0 && s.orderIn[0].clock <= clock {
-		o := s.orderIn[0]
-		s.orderIn = slices.Delete(s.orderIn, 0, 1)
+	n := 0
+	for ; n < len(s.orderIn) && s.orderIn[n].clock <= clock; n++ {
+		o := &s.orderIn[n]
 		s.streams.expire(o.clock, s.look)
-		s.answer(&o)
+		s.answer(o)
 	}
+	s.orderIn = slices.Delete(s.orderIn, 0, n) // at once: at the end of a capture they are many
 	s.streams.expire(clock, s.look)
 	s.plan()
 }
@@ -191,11 +202,22 @@ func (s *Shard) open(p *sample) uint32 {
 // goes, else those that receive where it comes from (symmetric RTP, RFC 4961).
 // sends says whether the named end is the sender.
 func (s *Shard) calls(k *flowKey, clock int64) (m match, sends bool) {
-	if m = s.group.dir.find(k.to(), clock); m.n > 0 {
-		return m, false
+	from := s.group.dir.find(k.from(), clock)
+	m = s.group.dir.find(k.to(), clock)
+	if m.n == 0 {
+		return from, true
 	}
-	return s.group.dir.find(k.from(), clock), true
+	// Legs that share media name the same addresses within seconds. But if a
+	// call is much older than another and does not name the sender, as the
+	// other does, its BYE was missed, and its port went to the other.
+	if m.n == 2 && m.e[0].from-m.e[1].from > legsApart && from.has(m.e[0].key) && !from.has(m.e[1].key) {
+		m.n = 1
+	}
+	return m, false
 }
+
+// legsApart is how far apart (ns of clock) two legs of one call may begin.
+const legsApart = int64(10e9)
 
 func (s *Shard) bind(i uint32, m match, sends bool) {
 	for _, e := range m.e[:m.n] {
@@ -279,10 +301,8 @@ func (s *Shard) payload(e *stream, c *streamCold, clock int64) (rtp.Payload, boo
 	for _, at := range [2]frame.Endpoint{e.key.to(), e.key.from()} {
 		for n := range c.bind {
 			if key := c.bind[n].key; key.ref != 0 {
-				if d := s.group.dir.named(at, key, clock); d != nil {
-					if p, ok := d.payload(e.pt); ok {
-						return p, true
-					}
+				if p, ok := s.group.dir.payload(at, key, clock, e.pt); ok {
+					return p, true
 				}
 			}
 		}
@@ -303,7 +323,11 @@ func (s *Shard) look(i uint32, tick int64) {
 		}
 		return
 	}
-	if uint32(tick)-e.tick >= idleTicks {
+	idle := uint32(idleTicks)
+	if e.flags&streamRTP != 0 && !e.hot.Confirmed() {
+		idle = noiseTicks
+	}
+	if uint32(tick)-e.tick >= idle {
 		s.giveUp(i, clock)
 		return
 	}

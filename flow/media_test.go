@@ -7,6 +7,7 @@ import (
 	"ringside/dataplane/frame"
 	"ringside/flow/record"
 	"ringside/flow/rtp"
+	"ringside/flow/sdp"
 )
 
 // speech is a shard with many streams of G.711 at 20 ms, all tied to calls,
@@ -26,7 +27,7 @@ func newSpeech(streams int) *speech {
 		dst := frame.Endpoint{Addr: frame.AddrFrom4([]byte{10, 1, byte(i >> 8), byte(i)}), Port: 30000}
 		g.dir.publish(&endpoint{
 			at: dst, key: callKey{1, 0}, from: sp.clock, side: record.SideCalled,
-			payloads: [maxPayloads]rtp.Payload{{Type: 0, Codec: rtp.PCMU, Rate: 8000}}, n: 1,
+			payloads: [sdp.MaxFormats]rtp.Payload{{Type: 0, Codec: rtp.PCMU, Rate: 8000}}, n: 1,
 		})
 		b := make([]byte, 172)
 		b[0] = 0x80

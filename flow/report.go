@@ -19,8 +19,8 @@ type measured struct {
 	rtcp         rtcpState
 }
 
-// measured takes the figures of a stream as of now. b is its tie to the call that
-// asks, nil if it has none.
+// measured takes the figures of a stream as of a clock. b is its tie to the call
+// that asks, nil if it has none.
 func (s *Shard) measured(i uint32, b *binding, clock int64) *measured {
 	e, c := s.streams.at(i), s.streams.coldAt(i)
 	m := meter.Finish(&e.hot, &c.meter)
@@ -48,10 +48,10 @@ func (s *Shard) remarks(e *stream, c *streamCold, b *binding, m *meter.Report, c
 		words = append(words, "early")
 	}
 	if b != nil && e.flags&streamRTP != 0 &&
-		(s.group.dir.named(e.key.from(), b.key, clock) == nil || s.group.dir.named(e.key.to(), b.key, clock) == nil) {
+		!(s.group.dir.names(e.key.from(), b.key, clock) && s.group.dir.names(e.key.to(), b.key, clock)) {
 		words = append(words, "nat")
 	}
-	if s.group.gaps.within(m.First, m.Last) {
+	if s.group.gaps.within(m.First, m.Last, clock) {
 		words = append(words, "incomplete")
 	}
 	if c.shared {
@@ -71,21 +71,34 @@ func (m *measured) finish() *record.Stream {
 	return r
 }
 
-// adopt takes over what RTCP on ports of its own said of the stream: the most
-// that was said, as no order among shards must decide.
-func (m *measured) adopt(all []*measured) {
-	if m.rtcp.reports > 0 {
-		return
-	}
-	var best *measured
-	for _, o := range all {
-		if o.record.Packets == 0 && o.record.SSRC == m.record.SSRC && o.record.From == m.record.From &&
-			(best == nil || o.compareRTCP(best) > 0) {
-			best = o
+// controls are the streams of a call of which only RTCP was seen, on ports of
+// its own: of each source the one that says the most, as no order among shards
+// must decide.
+type controls map[control]*measured
+
+type control struct {
+	ssrc uint32
+	from record.Side
+}
+
+func (m *measured) control() control { return control{m.record.SSRC, m.record.From} }
+
+func controlsOf(streams []*measured) controls {
+	c := make(controls)
+	for _, m := range streams {
+		if m.record.Packets == 0 {
+			if best := c[m.control()]; best == nil || m.compareRTCP(best) > 0 {
+				c[m.control()] = m
+			}
 		}
 	}
-	if best != nil {
-		m.rtcp = best.rtcp
+	return c
+}
+
+// adopt takes over what RTCP on ports of its own said of the stream.
+func (m *measured) adopt(c controls) {
+	if o := c[m.control()]; o != nil && m.rtcp.reports == 0 {
+		m.rtcp = o.rtcp
 	}
 }
 

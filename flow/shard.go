@@ -34,6 +34,12 @@ type Shard struct {
 	peers []*Shard
 	id    int
 
+	// A mark that waits for room in a lane. Until it is up, its stage does
+	// nothing more: what went into the other lanes is not read before that, and
+	// more of it could fill them for good.
+	held                 bool  // signalled
+	settledTo, meteredTo int64 // what settled and metered are going to say
+
 	// Lanes to each peer; the one to itself is used like any other.
 	signals []*lane[signal]
 	samples []*lane[sample]
@@ -50,11 +56,12 @@ type Shard struct {
 
 	table    *call.Table
 	advanced int64                    // clock that its timers have run to
-	named    map[call.Ref][]*endpoint // directory entries of each open call
+	named    map[call.Ref][]*endpoint // directory entries of each open call, oldest first
 	closing  []closing                // calls over, records not built
 	reused   map[call.Ref]bool        // calls on addresses that another had just left
-	former   []former                 // endpoints of calls that are over, by when they can go
-	probes   []int64                  // clocks of probes without their answers
+	former   []former                 // endpoints that were given up, about in the order in which they can go
+	probes   []probe                  // not answered by all shards yet
+	alive    map[call.Ref]int64       // their answers so far: clock of the last media packet
 	message  sip.Message              // the one being parsed
 
 	seq   uint64                   // of the message being read
@@ -76,6 +83,11 @@ type closing struct {
 	clock int64
 }
 
+type probe struct {
+	ref   call.Ref
+	clock int64
+}
+
 type former struct {
 	endpoints []*endpoint
 	until     int64
@@ -93,19 +105,21 @@ func newPools() pools {
 func newShard(g *Group, id int, p pools) *Shard {
 	n := g.options.Workers
 	s := &Shard{
-		group: g, id: id, mark: -end,
+		group: g, id: id, mark: -end, settledTo: -end, meteredTo: -end,
 		signalIn: make([]cursor[signal], n),
 		sampleIn: make([]cursor[sample], n),
 		named:    make(map[call.Ref][]*endpoint),
 		media:    make(map[call.Ref][]*measured),
 		reused:   make(map[call.Ref]bool),
+		alive:    make(map[call.Ref]int64),
 	}
 	s.streams = newStreams(g.options.MaxStreams/n + 1)
+	slots := g.options.lanes
 	for range n {
-		s.signals = append(s.signals, newLane[signal](p.signals))
-		s.samples = append(s.samples, newLane[sample](p.samples))
-		s.orders = append(s.orders, newLane[order](p.orders))
-		s.reports = append(s.reports, newLane[report](p.reports))
+		s.signals = append(s.signals, newLane[signal](p.signals, slots))
+		s.samples = append(s.samples, newLane[sample](p.samples, slots))
+		s.orders = append(s.orders, newLane[order](p.orders, slots))
+		s.reports = append(s.reports, newLane[report](p.reports, slots))
 	}
 	for _, m := range []*mark{&s.signalled, &s.settled, &s.metered} {
 		m.Store(-end)
@@ -159,7 +173,7 @@ func (s *Shard) receive(src frame.Source, decode func(*frame.Batch)) (moved bool
 	for len(s.ahead) > 0 && s.ahead[0] <= s.mark {
 		s.ahead = slices.Delete(s.ahead, 0, 1)
 	}
-	if !s.ended && len(s.ahead) < maxAhead {
+	if !s.ended && !s.held && len(s.ahead) < maxAhead {
 		b, err := src.Next()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -188,10 +202,9 @@ func (s *Shard) handOver(src frame.Source) bool {
 	if mark <= s.signalled.Load() {
 		return false
 	}
-	for i := range s.peers {
-		if !s.signals[i].flush() || !s.samples[i].flush() {
-			return false
-		}
+	signals, samples := flushAll(s.signals), flushAll(s.samples)
+	if s.held = !signals || !samples; s.held {
+		return false
 	}
 	s.signalled.Store(mark)
 	return true

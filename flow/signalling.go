@@ -32,8 +32,8 @@ func (s *Shard) classify(b *frame.Batch) {
 	}
 }
 
-// firstMediaPort is the lowest port on which media is looked for where no SDP
-// names it: below are the well-known services (RFC 6335), DNS above all, whose
+// firstMediaPort is the lowest port on which media is looked for, whatever SDP
+// says: below are the well-known services (RFC 6335), DNS above all, whose
 // random identifiers look like RTP.
 const firstMediaPort = 1024
 
@@ -82,11 +82,7 @@ func (s *Shard) sample(p *frame.Packet) {
 // sampleOf begins a sample of a stream, in the lane to the shard that owns
 // the flow.
 func (s *Shard) sampleOf(p *frame.Packet, from, to frame.Endpoint, ssrc uint32) *sample {
-	owner := 0
-	if n := uint64(len(s.peers)); n > 1 {
-		owner = int(frame.FlowHash(from, to) % n)
-	}
-	m := s.samples[owner].add()
+	m := s.samples[s.pick(frame.FlowHash(from, to))].add()
 	m.key = flowKey{from.Addr, to.Addr, from.Port, to.Port, ssrc}
 	m.hash = m.key.hash()
 	m.time, m.clock = p.Time, p.Clock
@@ -188,26 +184,35 @@ func (s *Shard) messages(p *frame.Packet, b []byte) {
 
 // route hands a message to the owner of its call.
 func (s *Shard) route(m *sip.Message, meta *call.Meta) {
-	l := s.signals[callHash(m.Get(m.CallID))%uint64(len(s.peers))]
+	l := s.signals[s.pick(callHash(m.Get(m.CallID)))]
 	item := l.add()
 	item.bytes = append(item.bytes[:0], m.Buf...)
 	item.msg, item.meta = *m, *meta
 	item.msg.Buf = item.bytes
 }
 
-// callHash is FNV-1a, with a last mix so that its low bits are good.
+// pick chooses a shard by the upper half of a hash. It multiplies where a
+// remainder would divide, which is dear for every packet.
+func (s *Shard) pick(hash uint64) int {
+	return int(hash >> 32 * uint64(len(s.peers)) >> 32)
+}
+
+// callHash is FNV-1a, with a last mix so that its upper bits are good.
 func callHash(id []byte) uint64 {
 	h := uint64(14695981039346656037)
 	for _, c := range id {
 		h = (h ^ uint64(c)) * 1099511628211
 	}
-	return h ^ h>>32
+	return (h ^ h>>32) * 0x9e3779b97f4a7c15
 }
 
 // settle reads the messages of the calls that this shard owns, in the order of
 // (Clock, Seq), and runs their timers, up to the clock that all workers have
 // read; less where a probe must be answered first.
 func (s *Shard) settle() bool {
+	if s.settledTo > s.settled.Load() {
+		return s.saySettled()
+	}
 	limit := s.lowest(signalledMark)
 	if limit <= s.settled.Load() {
 		return false
@@ -238,37 +243,31 @@ func (s *Shard) settle() bool {
 	if reached == end {
 		s.table.CloseAll(s.lastClock)
 	}
-	for _, p := range s.peers {
-		if !s.orders[p.id].flush() {
-			return false
-		}
-	}
-	if reached <= s.settled.Load() {
+	s.settledTo = reached
+	return s.saySettled()
+}
+
+func (s *Shard) saySettled() bool {
+	if !flushAll(s.orders) || s.settledTo <= s.settled.Load() {
 		return false
 	}
-	s.settled.Store(reached)
+	s.settled.Store(s.settledTo)
 	return true
 }
 
 // advance runs the timers up to a clock, itself included. It goes in steps
-// that no probe fits in with the time to answer it, and stops, with false,
-// where the answer is needed.
+// that no probe fits in with the time to answer it. With false it stops at a
+// probe: what comes next, timer or message, may depend on the answer.
 func (s *Shard) advance(clock int64) bool {
-	for s.advanced < clock {
+	for s.advanced < clock && len(s.probes) == 0 {
 		step := clock
 		if s.table.Open() > 0 {
 			step = min(step, s.advanced+call.ProbeWait-1)
 		}
-		if len(s.probes) > 0 {
-			step = min(step, s.probes[0]+call.ProbeWait-1)
-		}
-		if step <= s.advanced {
-			return false
-		}
 		s.table.Advance(step)
 		s.advanced = step
 	}
-	return true
+	return len(s.probes) == 0
 }
 
 // oldest is the first message with a clock below limit among all lanes, and
@@ -287,13 +286,21 @@ func (s *Shard) oldest(limit int64) (first *signal, from int) {
 	return first, from
 }
 
-// publish puts a media endpoint that SDP named into the directory.
+// publish puts the addresses of media that SDP named into the directory.
 func (s *Shard) publish(ref call.Ref, m *call.Media, clock int64) {
 	s.name(ref, m, m.At, clock)
-	if !m.Mux && m.RTCP.Port != 0 && m.RTCP != m.At {
+	if !m.Mux && m.RTCP != m.At {
 		s.name(ref, m, m.RTCP, clock)
 	}
+	for _, at := range m.Candidates[:m.NCandidates] {
+		s.name(ref, m, at, clock)
+	}
 }
+
+// maxNamed is how many addresses of one call the directory holds, enough for the
+// ICE candidates of both sides, audio and video: further ones
+// replace the oldest.
+const maxNamed = 128
 
 func (s *Shard) name(ref call.Ref, m *call.Media, at frame.Endpoint, clock int64) {
 	if at.Port == 0 || at.Addr.IsZero() {
@@ -301,17 +308,36 @@ func (s *Shard) name(ref call.Ref, m *call.Media, at frame.Endpoint, clock int64
 	}
 	e := &endpoint{
 		at: at, key: callKey{ref, uint16(s.id)}, from: clock, seq: s.seq,
-		side: m.Side, srtp: m.SRTP,
+		side: m.Side, kind: m.Kind, srtp: m.SRTP,
 	}
 	e.n = uint8(copy(e.payloads[:], m.Payloads[:m.N]))
-	for _, o := range s.named[ref] {
-		if o.at == at && o.side == e.side && o.n == e.n && o.payloads == e.payloads && o.until.Load() == forever {
-			return
-		}
+	if slices.ContainsFunc(s.named[ref], e.repeats) {
+		return
 	}
+	s.replace(ref, e)
 	s.named[ref] = append(s.named[ref], e)
 	s.group.dir.publish(e)
 	*s.orders[s.id].add() = order{kind: orderReuse, key: e.key, at: at, clock: clock}
+}
+
+// replace ends the entries in whose place e stands from now on. Two of one
+// message do not replace each other.
+func (s *Shard) replace(ref call.Ref, e *endpoint) {
+	var old []*endpoint
+	keep := s.named[ref][:0]
+	for i, o := range s.named[ref] {
+		if e.instead(o) && o.seq != e.seq || i == 0 && len(s.named[ref]) >= maxNamed {
+			o.replaced.Store(e.from)
+			old = append(old, o)
+		} else {
+			keep = append(keep, o)
+		}
+	}
+	if len(old) > 0 {
+		clear(s.named[ref][len(keep):])
+		s.named[ref] = keep
+		s.former = append(s.former, former{old, e.from})
+	}
 }
 
 // ending says that a call was hung up: a stream that is new from now on is not
@@ -331,7 +357,7 @@ func (s *Shard) closed(ref call.Ref, clock int64) {
 
 // probe asks all shards whether media of a call still flows.
 func (s *Shard) probe(ref call.Ref, clock int64) {
-	s.probes = append(s.probes, clock)
+	s.probes = append(s.probes, probe{ref, clock})
 	s.ask(order{kind: orderProbe, key: callKey{ref, uint16(s.id)}, clock: clock})
 }
 
@@ -367,7 +393,10 @@ func (s *Shard) finish() bool {
 		s.finishCall(c)
 	}
 	s.closing = s.closing[:n]
-	for len(s.probes) > 0 && s.probes[0] < done {
+	for len(s.probes) > 0 && s.probes[0].clock < done {
+		ref := s.probes[0].ref
+		s.table.MediaAlive(ref, s.alive[ref])
+		delete(s.alive, ref)
 		s.probes = s.probes[1:]
 	}
 	s.forget(done)
@@ -391,7 +420,7 @@ func (s *Shard) reported(r *report) {
 	case r.reuse:
 		s.reused[r.ref] = true
 	case r.stream == nil:
-		s.table.MediaAlive(r.ref, r.last)
+		s.alive[r.ref] = max(s.alive[r.ref], r.last)
 	default:
 		s.media[r.ref] = append(s.media[r.ref], r.stream)
 	}
@@ -400,9 +429,10 @@ func (s *Shard) reported(r *report) {
 func (s *Shard) finishCall(c closing) {
 	streams := s.media[c.ref]
 	delete(s.media, c.ref)
+	rtcp := controlsOf(streams)
 	for _, m := range streams {
 		if m.record.Packets > 0 {
-			m.adopt(streams)
+			m.adopt(rtcp)
 			s.table.AddStream(c.ref, m.finish())
 		}
 	}
@@ -419,14 +449,14 @@ func (s *Shard) finishCall(c closing) {
 		rec.Flags |= record.PortReuse
 		delete(s.reused, c.ref)
 	}
-	if s.group.gaps.within(rec.Start, max(rec.End, rec.Last)) {
+	if s.group.gaps.within(rec.Start, max(rec.End, rec.Last), c.clock) {
 		rec.Flags |= record.Incomplete
 	}
 	s.emit(c.clock, rec, nil)
 }
 
-// forget takes the endpoints of former calls out of the directory once no
-// shard can ask about them any more.
+// forget takes endpoints that were given up out of the directory once no shard
+// can ask about them any more. One that stands behind a later one waits for it.
 func (s *Shard) forget(done int64) {
 	n := 0
 	for n < len(s.former) && s.former[n].until < done {
