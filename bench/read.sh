@@ -8,6 +8,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+for need in tcpdump /usr/bin/time; do
+  command -v "$need" >/dev/null || { echo "bench/read.sh: no $need; on Debian: apt-get install tcpdump time" >&2; exit 69; }
+done
+
 runs=${1:-5}
 dir=${2:-build/bench}
 mkdir -p "$dir"

@@ -11,12 +11,13 @@ import (
 )
 
 // speech is a shard with many streams of G.711 at 20 ms, all tied to calls,
-// and their packets round after round, from the decoder on.
+// and their packets round after round, from the decoder on, in batches as a
+// file gives them.
 type speech struct {
-	shard *Shard
-	batch frame.Batch
-	clock int64
-	seq   uint16
+	shard   *Shard
+	batches []frame.Batch
+	clock   int64
+	seq     uint16
 }
 
 func newSpeech(streams int) *speech {
@@ -32,25 +33,41 @@ func newSpeech(streams int) *speech {
 		b := make([]byte, 172)
 		b[0] = 0x80
 		binary.BigEndian.PutUint32(b[8:], uint32(i)*2654435761)
-		sp.batch.Packets = append(sp.batch.Packets, frame.Packet{
+		if i%packetsOfBlock == 0 {
+			sp.batches = append(sp.batches, frame.Batch{})
+		}
+		last := &sp.batches[len(sp.batches)-1]
+		last.Packets = append(last.Packets, frame.Packet{
 			Src: src, Dst: dst, Payload: b, Len: 172, Proto: frame.ProtoUDP, TTL: 64,
 		})
 	}
 	return sp
 }
 
+// packetsOfBlock is how many packets of G.711 a block of 128 KiB holds.
+const packetsOfBlock = 570
+
 // round sends the next packet of every stream.
 func (sp *speech) round() {
 	sp.clock += 20_000_000
 	sp.seq++
-	for i := range sp.batch.Packets {
-		p := &sp.batch.Packets[i]
-		binary.BigEndian.PutUint16(p.Payload[2:], sp.seq)
-		binary.BigEndian.PutUint32(p.Payload[4:], uint32(sp.seq)*160)
-		p.Time, p.Clock = sp.clock+int64(i), sp.clock+int64(i)
+	clock := sp.clock
+	for n := range sp.batches {
+		packets := sp.batches[n].Packets
+		for i := range packets {
+			p := &packets[i]
+			binary.BigEndian.PutUint16(p.Payload[2:], sp.seq)
+			binary.BigEndian.PutUint32(p.Payload[4:], uint32(sp.seq)*160)
+			p.Time, p.Clock = clock, clock
+			clock++
+		}
+		sp.shard.pass(&sp.batches[n])
 	}
-	s := sp.shard
-	s.classify(&sp.batch)
+}
+
+// pass takes a batch through classification and metering.
+func (s *Shard) pass(b *frame.Batch) {
+	s.classify(b)
 	s.samples[0].flush()
 	_, run := s.next(end)
 	s.measure(run)

@@ -83,8 +83,11 @@ func (s *Shard) sample(p *frame.Packet) {
 // the flow.
 func (s *Shard) sampleOf(p *frame.Packet, from, to frame.Endpoint, ssrc uint32) *sample {
 	m := s.samples[s.pick(frame.FlowHash(from, to))].add()
-	m.key = flowKey{from.Addr, to.Addr, from.Port, to.Port, ssrc}
-	m.hash = m.key.hash()
+	// Field by field: as one value it would be put together on the stack, and
+	// copied in words larger than they were written in, which stalls.
+	k := &m.key
+	k.src, k.dst, k.sport, k.dport, k.ssrc = from.Addr, to.Addr, from.Port, to.Port, ssrc
+	m.hash = k.hash()
 	m.time, m.clock = p.Time, p.Clock
 	m.ttl, m.dscp, m.vlan = p.TTL, p.DSCP, -1
 	if p.Flags&frame.FlagVLAN != 0 {
@@ -298,8 +301,8 @@ func (s *Shard) publish(ref call.Ref, m *call.Media, clock int64) {
 }
 
 // maxNamed is how many addresses of one call the directory holds, enough for the
-// ICE candidates of both sides, audio and video: further ones
-// replace the oldest.
+// ICE candidates of audio and video of both sides. Further ones replace the
+// oldest.
 const maxNamed = 128
 
 func (s *Shard) name(ref call.Ref, m *call.Media, at frame.Endpoint, clock int64) {
