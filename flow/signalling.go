@@ -61,7 +61,7 @@ func (s *Shard) sample(p *frame.Packet) {
 		s.stats.UDPOther++
 		return
 	}
-	if rtp.Demux(p.Payload) == rtp.RTCP {
+	if rtp.IsRTCP(p.Payload) {
 		s.reportsOf(p)
 		return
 	}

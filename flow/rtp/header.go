@@ -101,6 +101,13 @@ var kindNames = [...]string{"other", "RTP", "RTCP", "STUN", "TURN", "DTLS", "ZRT
 
 func (k Kind) String() string { return kindNames[min(int(k), len(kindNames)-1)] }
 
+// IsRTCP is Demux(b) == RTCP at the cost of two comparisons, for every packet.
+func IsRTCP(b []byte) bool { return len(b) >= 8 && b[0]>>6 == 2 && rtcpType(b[1]) }
+
+// rtcpType reports whether the second octet is one of the packet types of RTCP,
+// 192 to 223, and not marker and payload type of RTP (RFC 5761 section 4).
+func rtcpType(b byte) bool { return b>>5 == 6 }
+
 // Demux tells the kind of the datagram b from its first octets (RFC 7983
 // section 7; RTCP by RFC 5761 section 4). It is not a proof that b is valid.
 func Demux(b []byte) Kind {
@@ -109,13 +116,10 @@ func Demux(b []byte) Kind {
 	}
 	switch first := b[0]; {
 	case first >= 128 && first < 192:
-		if b[1] >= 192 && b[1] < 224 {
-			if len(b) >= 8 {
-				return RTCP
-			}
-			return Other
+		if IsRTCP(b) {
+			return RTCP
 		}
-		if len(b) >= headerLen {
+		if len(b) >= headerLen && !rtcpType(b[1]) {
 			return RTP
 		}
 	case first < 4:
