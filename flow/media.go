@@ -17,8 +17,12 @@ const (
 	noiseTicks = 10e9 >> tickShift
 )
 
-// maxWait is the most ticks between two looks for the call of a stream.
-const maxWait = 8
+// The most ticks between two looks for the call of a stream: of one that has
+// proved to be RTP, and of any other.
+const (
+	maxWait  = 2
+	maxNoise = 8
+)
 
 // lookahead is how many packets are looked up before the first is metered, so
 // that their cache misses overlap.
@@ -323,16 +327,16 @@ func (s *Shard) look(i uint32, tick int64) {
 		}
 		return
 	}
-	idle := uint32(idleTicks)
+	idle, wait := uint32(idleTicks), int64(maxWait)
 	if e.flags&streamRTP != 0 && !e.hot.Confirmed() {
-		idle = noiseTicks
+		idle, wait = noiseTicks, maxNoise
 	}
 	if uint32(tick)-e.tick >= idle {
 		s.giveUp(i, clock)
 		return
 	}
 	s.streams.schedule(i, tick+c.wait)
-	c.wait = min(2*c.wait, maxWait)
+	c.wait = min(2*c.wait, wait)
 }
 
 // giveUp ends a stream that no call claimed.

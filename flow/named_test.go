@@ -174,3 +174,17 @@ func TestNoiseGoesFirst(t *testing.T) {
 		t.Errorf("%d packets of noise", n)
 	}
 }
+
+// TestShortCallAfterItsMedia: the SDP that names an early stream comes half a
+// second before the call is over.
+func TestShortCallAfterItsMedia(t *testing.T) {
+	var sc script
+	sc.rtp(0, 5*time.Second, at2(alice, 4000), at2(bob, 6000), 0, 1, 160)
+	sc.sip(time.Second, true, "INVITE sip:bob@b SIP/2.0", "c1", "1 INVITE", "", "")
+	sc.sip(4400*time.Millisecond, false, "SIP/2.0 183 Session Progress", "c1", "1 INVITE", "b1", media("10.0.0.2", 6000, "0", ""))
+	sc.sip(4900*time.Millisecond, false, "SIP/2.0 503 Service Unavailable", "c1", "1 INVITE", "b1", "")
+	o := sc.run(t)
+	if c := one(t, o); len(c.Streams) != 1 || c.Streams[0].Packets != 250 || len(o.orphans) != 0 {
+		t.Errorf("streams %+v, %d orphans", c.Streams, len(o.orphans))
+	}
+}
