@@ -118,8 +118,9 @@ type Source interface {
 	// last.
 	Next() (*Batch, error)
 
-	// Mark promises that no batch returned later holds a frame whose Clock is
-	// less than it. It never falls. Once Next has returned io.EOF it stays the
+	// Mark promises that no call of Next that is made later returns a frame
+	// whose Clock is less than it; one that is on its way for another worker
+	// may. It never falls. Once Next has returned io.EOF it stays the
 	// same, beyond the clock of every frame, for all workers.
 	Mark() int64
 }
