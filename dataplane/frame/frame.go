@@ -47,14 +47,25 @@ type Frame struct {
 	Len   uint32   // length on the wire in bytes; more than len(Data) when cut by the snap length
 	Link  LinkType // how Data begins
 	Iface uint16   // index of the interface in the source
+	Loop  uint16   // which pass of a capture that is replayed in a loop, from 0
 	Lost  uint32   // frames that the capture says it lost right before this one
 }
 
-// Flags of a Packet.
+// Flags of a Packet, and of a Fragment.
 const (
 	FlagCut      uint8 = 1 << iota // Payload is shorter than the headers say: cut by the snap length
-	FlagFragment                   // the datagram was cut into IP fragments
+	FlagFragment                   // the datagram came in IP fragments, and was put together
 	FlagVLAN                       // VLAN holds a tag
+)
+
+// Control bits of a TCP segment (RFC 9293 section 3.1).
+const (
+	TCPFin uint8 = 1 << iota
+	TCPSyn
+	TCPRst
+	TCPPsh
+	TCPAck
+	TCPUrg
 )
 
 // IP protocol numbers of a Packet (IANA protocol-numbers).
@@ -74,8 +85,9 @@ type Endpoint struct {
 	Port uint16
 }
 
-// Packet is the transport payload of one frame. Payload is borrowed from the
-// batch. A frame that yields no packet is counted by its reason in the decoder.
+// Packet is the transport payload of one datagram, mostly of one frame. Payload
+// is borrowed from the batch. A frame that yields no packet is counted by its
+// reason in the decoder.
 type Packet struct {
 	Time    int64    // as in Frame
 	Clock   int64    // as in Frame
@@ -84,18 +96,99 @@ type Packet struct {
 	Dst     Endpoint // network and transport destination
 	Payload []byte   // what follows the transport header
 	Len     uint32   // length of the payload on the wire in bytes
+	SeqNo   uint32   // TCP sequence number of the segment
+	AckNo   uint32   // TCP acknowledgment number, if TCPAck
+	Loop    uint16   // as in Frame
+	ID      uint16   // identification of the IPv4 header; 0 for IPv6
 	VLAN    uint16   // outermost VLAN id, if FlagVLAN
 	Iface   uint16   // as in Frame
+	Tunnel  uint16   // 0: not in a tunnel; else its place in Batch.Tunnels, from 1
 	Proto   uint8    // ProtoUDP, ProtoTCP or ProtoSCTP
 	TTL     uint8    // time to live, or hop limit
 	DSCP    uint8    // differentiated services code point
 	Flags   uint8    // Flag bits
+	Control uint8    // TCP control bits
 }
+
+// Fragment is one IP fragment, at whatever depth of tunnels. Data is borrowed
+// from the batch. Fragments are put together by whoever takes all those with
+// one Outer hash, in the order of their clocks (Decoder.Join).
+type Fragment struct {
+	Time   int64  // as in Frame
+	Clock  int64  // as in Frame
+	Seq    uint64 // as in Frame
+	Outer  uint64 // hash of the outermost IP addresses, the same for both directions; its upper bits are good
+	Src    Addr   // of the IP header that says it is a fragment
+	Dst    Addr
+	Data   []byte // captured part of the fragment's payload
+	ID     uint32 // identification
+	Offset uint32 // of the payload in the datagram's payload, bytes
+	Len    uint32 // length of the payload on the wire, bytes
+	Loop   uint16 // as in Frame
+	VLAN   uint16 // outermost VLAN id, if FlagVLAN
+	Iface  uint16 // as in Frame
+	Tunnel uint16 // as in Packet
+	Proto  uint8  // protocol, or next header, of the datagram's payload
+	TTL    uint8
+	DSCP   uint8
+	Flags  uint8 // FlagCut, FlagVLAN
+	Depth  uint8 // IP headers around this one
+	More   bool  // more fragments follow
+	IPv6   bool
+}
+
+// Tunnel is the innermost tunnel that a packet came through: what carried it,
+// between whom.
+type Tunnel struct {
+	Kind     TunnelKind
+	Src, Dst Addr   // of the IP header around it; zero where none is (MPLS, PPPoE)
+	ID       uint32 // VNI, TEID, GRE key, session, label or SPI; 0 where there is none
+}
+
+// TunnelKind is a kind of encapsulation.
+type TunnelKind uint8
+
+// Kinds of encapsulation.
+const (
+	NoTunnel TunnelKind = iota
+	MPLS
+	PseudoWire
+	PPPoE
+	VNTag
+	FabricPath
+	GRE
+	ERSPAN1
+	ERSPAN2
+	ERSPAN3
+	VXLAN
+	Geneve
+	IPinIP
+	GTPU
+	L2TP
+	TZSP
+	HPERM
+	ESPNull
+	PBB
+	TRILL
+	EtherIP
+)
+
+var tunnelNames = [...]string{
+	"", "mpls", "pseudo-wire", "pppoe", "vn-tag", "fabricpath", "gre", "erspan-1", "erspan-2", "erspan-3",
+	"vxlan", "geneve", "ip-in-ip", "gtp-u", "l2tp", "tzsp", "hp-erm", "esp-null", "pbb", "trill", "ether-ip",
+}
+
+// String is the name of the kind in records and reports; empty for none.
+func (k TunnelKind) String() string { return tunnelNames[min(int(k), len(tunnelNames)-1)] }
 
 // Batch is a run of frames of one source in order, and what they decode to.
 type Batch struct {
-	Frames  []Frame  // filled by the source
-	Packets []Packet // filled by the decoder; the slice is reused with the batch
+	Frames []Frame // filled by the source
+
+	// Filled by the decoder. The slices are reused with the batch.
+	Packets   []Packet
+	Fragments []Fragment
+	Tunnels   []Tunnel // that Packets and Fragments came through, each run of equal ones once
 
 	// Free takes the batch back; set by the source. Called once, by Release.
 	Free func(*Batch)
@@ -123,4 +216,16 @@ type Source interface {
 	// may. It never falls. Once Next has returned io.EOF it stays the
 	// same, beyond the clock of every frame, for all workers.
 	Mark() int64
+}
+
+// Decoder turns frames into packets. It belongs to one worker.
+type Decoder interface {
+	// Decode fills Packets, Fragments and Tunnels from Frames.
+	Decode(*Batch)
+
+	// Join takes a fragment with its tunnel (zero for none), in the order of
+	// the clocks, and appends the packets that it completes to into, with
+	// their Tunnels; usually there is none or one. Their clock is that of f. Their bytes are valid until
+	// the next call of Join.
+	Join(f *Fragment, t *Tunnel, into *Batch)
 }
