@@ -1,6 +1,12 @@
 package flow
 
-import "ringside/flow/record"
+import (
+	"encoding/binary"
+
+	"ringside/dataplane/frame"
+	"ringside/flow/record"
+	"ringside/flow/rtp"
+)
 
 // rtcpState is what RTCP said of one stream.
 type rtcpState struct {
@@ -18,6 +24,8 @@ type rtcpState struct {
 	trips   uint32 // round trips that could be measured
 	tripSum int64  // ns
 	tripMax int64
+
+	xr record.XR // the last VoIP metrics block about the stream
 }
 
 // control takes what RTCP said of a stream. It is kept at that stream's key.
@@ -32,6 +40,12 @@ func (s *Shard) control(p *sample) {
 	r := &s.streams.coldAt(i).rtcp
 	if p.kind == sampleSender {
 		r.srTime, r.srMiddle, r.srPackets = p.time, p.ts, p.len
+		return
+	}
+	if p.kind == sampleXR {
+		reports := r.xr.Reports
+		r.xr = unpackMetrics(p)
+		r.xr.Reports = reports + 1
 		return
 	}
 	r.block(p)
@@ -78,4 +92,43 @@ func (r *rtcpState) record(rate uint32) record.RTCP {
 		out.RTTMax = float64(r.tripMax) / 1e6
 	}
 	return out
+}
+
+// metricsOf takes samples of the VoIP metrics in an extended report (RFC 3611
+// section 4.7). They are of the stream that the sender of the report receives.
+func (s *Shard) metricsOf(p *frame.Packet, c *rtp.Control, to *outlet) {
+	var x rtp.XR
+	for rest, ok := rtp.WalkXR(c.Reports(), &x); ok; rest, ok = rtp.WalkXR(rest, &x) {
+		if b := x.Body; x.Type == rtp.XRVoIP && len(b) >= metricsLen {
+			packMetrics(s.sampleOf(p, to, p.Dst, p.Src, binary.BigEndian.Uint32(b)), b)
+		}
+	}
+}
+
+const metricsLen = 32
+
+// packMetrics puts a metrics block into the fields of a sample that it has no
+// other use for. The longest jitter buffer ever is left out.
+func packMetrics(m *sample, b []byte) {
+	be := binary.BigEndian
+	m.kind = sampleXR
+	m.time = int64(be.Uint64(b[4:]))
+	m.ts, m.len, m.dlsr, m.lost = be.Uint32(b[12:]), be.Uint32(b[16:]), be.Uint32(b[20:]), int32(be.Uint32(b[24:]))
+	m.seq, m.pt = be.Uint16(b[28:]), 0
+}
+
+func unpackMetrics(m *sample) record.XR {
+	var b [metricsLen]byte
+	be := binary.BigEndian
+	be.PutUint32(b[0:], m.key.ssrc)
+	be.PutUint64(b[4:], uint64(m.time))
+	be.PutUint32(b[12:], m.ts)
+	be.PutUint32(b[16:], m.len)
+	be.PutUint32(b[20:], m.dlsr)
+	be.PutUint32(b[24:], uint32(m.lost))
+	be.PutUint16(b[28:], m.seq)
+	x := rtp.XR{Type: rtp.XRVoIP, Body: b[:]}
+	v, _ := x.VoIP()
+	q := v.Quality()
+	return record.XR(q)
 }

@@ -42,9 +42,11 @@ type endpoint struct {
 	next     atomic.Pointer[endpoint]
 	payloads [sdp.MaxFormats]rtp.Payload
 	n        uint8
+	epoch    uint16      // of the offer that named it
 	side     record.Side // who receives here
 	kind     sdp.Kind
 	srtp     bool
+	guessed  bool // no SDP says so: the address that the message came from, with the port of its SDP
 }
 
 // instead reports whether e says of its address what o says of it.
@@ -54,7 +56,7 @@ func (e *endpoint) instead(o *endpoint) bool {
 
 // repeats reports whether e says nothing but what o says.
 func (e *endpoint) repeats(o *endpoint) bool {
-	return e.instead(o) && e.srtp == o.srtp && e.n == o.n && e.payloads == o.payloads &&
+	return e.instead(o) && e.srtp == o.srtp && e.guessed == o.guessed && e.n == o.n && e.payloads == o.payloads &&
 		o.until.Load() == forever
 }
 
@@ -109,14 +111,36 @@ type match struct {
 	n int
 }
 
-// find looks for the calls that receive at a transport address at a clock.
+// find looks for the calls that receive at a transport address at a clock. What
+// is guessed counts only where SDP says nothing, and for one call alone: many
+// phones behind one address use the same port.
 func (d *directory) find(at frame.Endpoint, clock int64) (m match) {
+	var guesses match
 	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
 		if e.at == at && e.stands(clock) && clock <= e.until.Load() {
-			m.insert(e)
+			if e.guessed {
+				guesses.insert(e)
+			} else {
+				m.insert(e)
+			}
 		}
 	}
+	if m.n == 0 && guesses.n == 1 {
+		return guesses
+	}
 	return m
+}
+
+// keep drops the entries that are not wanted.
+func (m *match) keep(wanted func(*endpoint) bool) {
+	n := 0
+	for _, e := range m.e[:m.n] {
+		if wanted(e) {
+			m.e[n] = e
+			n++
+		}
+	}
+	m.n = n
 }
 
 func (m *match) has(key callKey) bool {
@@ -182,7 +206,7 @@ func (d *directory) reused(at frame.Endpoint, key callKey, clock int64) bool {
 // names reports whether the SDP of a call names an address at a clock.
 func (d *directory) names(at frame.Endpoint, key callKey, clock int64) bool {
 	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
-		if e.at == at && e.key == key && e.stands(clock) {
+		if e.at == at && e.key == key && !e.guessed && e.stands(clock) {
 			return true
 		}
 	}

@@ -121,35 +121,121 @@ func (l *lane[T]) give(c *[]T) {
 	l.pool.Put(c)
 }
 
-// cursor walks the items of a lane, chunk by chunk.
-type cursor[T any] struct {
+// inlet is the receiving end of a lane: it walks the items, chunk by chunk.
+type inlet[T any] struct {
+	lane  *lane[T]
 	chunk *[]T
 	next  int
 }
 
 // head is the oldest item that was not walked past, nil if there is none.
-func (c *cursor[T]) head(l *lane[T]) *T {
+func (in *inlet[T]) head() *T {
 	for {
-		if c.chunk != nil {
-			if c.next < len(*c.chunk) {
-				return &(*c.chunk)[c.next]
+		if in.chunk != nil {
+			if in.next < len(*in.chunk) {
+				return &(*in.chunk)[in.next]
 			}
-			l.give(c.chunk)
+			in.lane.give(in.chunk)
 		}
-		c.next = 0
-		if c.chunk = l.take(); c.chunk == nil {
+		in.next = 0
+		if in.chunk = in.lane.take(); in.chunk == nil {
 			return nil
 		}
 	}
 }
 
-// signal is one SIP message on its way to the shard that owns its call. The
-// message's Buf is the item's own bytes.
+// place is where an item stands in the order of the capture.
+type place struct {
+	clock int64
+	seq   uint64
+}
+
+func (p place) before(o place) bool {
+	return p.clock < o.clock || p.clock == o.clock && p.seq < o.seq
+}
+
+// oldest is the inlet whose first item stands before those of all others, and
+// at a clock before limit; nil if there is none. Each lane is in order.
+func oldest[T any](in []inlet[T], limit int64, at func(*T) place) (from *inlet[T]) {
+	var first place
+	for i := range in {
+		item := in[i].head()
+		if item == nil {
+			continue
+		}
+		if p := at(item); p.clock < limit && (from == nil || p.before(first)) {
+			from, first = &in[i], p
+		}
+	}
+	return from
+}
+
+// outlet is what one stage of a shard hands to the shards, one lane for each.
+type outlet struct {
+	fragments []*lane[fragment]
+	segments  []*lane[segment]
+	signals   []*lane[signal]
+	samples   []*lane[sample]
+}
+
+// flush hands over what has gathered; false if there is no room for some of it.
+func (o *outlet) flush() bool {
+	fragments, segments := flushAll(o.fragments), flushAll(o.segments)
+	signals, samples := flushAll(o.signals), flushAll(o.samples)
+	return fragments && segments && signals && samples
+}
+
+// The stages that have an outlet, in order. What one of them hands on has gone
+// through all those before it.
+const (
+	fromFrames    = iota // frames were decoded
+	fromFragments        // fragments became packets
+	fromStreams          // segments became messages
+	numOutlets
+)
+
+// fragment is an IP fragment on its way to the shard that puts it together
+// with its like. Its data are the item's own.
+type fragment struct {
+	f      frame.Fragment
+	tunnel frame.Tunnel
+	bytes  []byte
+}
+
+func (f *fragment) place() place { return place{f.f.Clock, f.f.Seq} }
+
+// segment is a TCP segment, or a packet of SCTP, on its way to the shard that
+// owns its flow. The payload is the item's own.
+type segment struct {
+	p      frame.Packet
+	tunnel frame.Tunnel
+	bytes  []byte
+}
+
+func (p *segment) place() place { return place{p.p.Clock, p.p.Seq} }
+
+// signal is one SIP message on its way to the shard that owns its call, or its
+// registration. The message's Buf is the item's own bytes.
 type signal struct {
 	msg   sip.Message
 	meta  call.Meta
 	bytes []byte
+	once  uint64 // hash of the datagram, to find its duplicate; 0: came on a stream
+	id    uint16 // identification of its IP header
+	iface uint16
+	ttl   uint8
+	to    addressee
 }
+
+func (m *signal) place() place { return place{m.meta.Clock, m.meta.Seq} }
+
+// addressee says which table of the owner a message is for.
+type addressee uint8
+
+const (
+	toCall     addressee = iota // the call of its Call-ID, or if there is none what else goes by Call-ID
+	toRegister                  // the owner of its registration or its pair of addresses
+)
 
 // sample is what the media stage needs of one RTP packet, or of one statement
 // of RTCP about a stream, on its way to the shard that meters the stream. The
@@ -157,18 +243,20 @@ type signal struct {
 type sample struct {
 	key   flowKey
 	hash  uint64 // of key
-	time  int64  // arrival, ns
+	time  int64  // arrival, ns; of an XR block the beginning of it
 	clock int64
 	ts    uint32 // RTP timestamp; middle of the NTP time (sender); jitter (block)
 	len   uint32 // payload octets; packets sent (sender); LSR (block)
-	dlsr  uint32 // of a block
+	dlsr  uint32 // of a block; of RTP the first 4 octets of the payload
 	lost  int32  // of a block: cumulative
 	seq   uint16
 	pt    uint8 // payload type; fraction lost (block)
 	kind  sampleKind
 	ttl   uint8
 	dscp  uint8
-	vlan  int16 // -1: untagged
+	vlan  int16  // -1: untagged
+	id    uint16 // identification of the IP header
+	iface uint16
 }
 
 type sampleKind uint8
@@ -178,6 +266,7 @@ const (
 	sampleMarked            // RTP with the marker bit
 	sampleSender            // sender information of an SR
 	sampleBlock             // report block of an SR or RR
+	sampleXR                // VoIP metrics of an XR
 )
 
 // callKey names a call among all shards.

@@ -2,14 +2,23 @@
 // worker; each is single-threaded and owns its tables, and nothing in them is
 // locked.
 //
-// A shard works in three stages, each bounded by what the others have reached:
+// A shard works in five stages, each bounded by what the others have reached:
 //
-//   - Signalling. The worker that reads a SIP message parses it and hands it
+//   - Joining. The worker that reads an IP fragment hands a copy to the shard
+//     that its outermost addresses name. That shard puts fragments together in
+//     the order of their clocks, up to the clock that every worker has read
+//     (handed); what comes of them goes on as if it had been read.
+//   - Assembly. TCP segments and packets of SCTP go to the shard that the hash
+//     of their flow names, which puts streams together up to the clock to which
+//     every shard has joined, and hands on the SIP messages in them. What
+//     signalling has been found up to which clock it says in signalled.
+//   - Signalling. Whoever finds a SIP message parses it and hands it
 //     to the shard that owns its call (a hash of the Call-ID names it). The
-//     owner reads the messages of all workers in the order of (Clock, Seq), up
-//     to the clock that every worker has read (signalled), runs the timers,
+//     owner reads the messages of all in the order of (Clock, Seq), up
+//     to the clock that every shard has signalled, runs the timers,
 //     and publishes the media endpoints that SDP names in the directory. What
-//     it has done up to which clock it says in settled.
+//     it has done up to which clock it says in settled. Registrations are owned
+//     by the hash of their address of record, in the same stage.
 //   - Media. The worker that reads RTP or RTCP takes a sample of it, and hands
 //     that to the shard that meters its flow (a hash of the addresses names
 //     it). That shard takes the samples of all workers in the order of their
@@ -19,7 +28,8 @@
 //     When a call is over, its owner asks all shards to report the streams of
 //     it as of that clock (order, report); metered says how far a shard is.
 //   - Records. When all shards have metered beyond the end of a call, its
-//     record is built and leaves, in the order of its end.
+//     record is built and leaves, in the order of its end. Behind that, on one
+//     goroutine, events are limited and legs are linked.
 //
 // So every result is a function of the packets and their clocks alone. How
 // many workers there are, and which of them is faster, changes nothing; only
@@ -30,12 +40,19 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"ringside/dataplane/frame"
 	"ringside/flow/call"
+	"ringside/flow/event"
 	"ringside/flow/record"
+	"ringside/flow/register"
+	"ringside/flow/relate"
 	"ringside/flow/sip"
+	tcpstream "ringside/flow/stream"
 )
 
 // Options of a Group.
@@ -53,13 +70,38 @@ type Options struct {
 	// Call and Orphan take the finished records, in the order in which calls
 	// ended and streams fell silent, and never two at a time. The record
 	// belongs to them. They may block; the shards then wait.
-	Call   func(*record.Call)
-	Orphan func(*record.Stream) // a stream that no call claimed
+	// Those that are nil are not called.
+	Call         func(*record.Call)
+	Orphan       func(*record.Stream) // a stream that no call claimed
+	Registration func(*record.Registration)
+	Exchange     func(*record.Exchange)
+	Event        func(*record.Event)
+	Link         func(*record.Link) // of two calls that were delivered before
+	Quality      func(*record.QualityReport)
 
 	// Message, if set, sees every SIP message that was understood, in the
 	// order in which its owner reads it, on the goroutine of that shard. The
 	// message is borrowed during the call.
 	Message func(*sip.Message, *call.Meta)
+
+	// Sessions bounds what is held of TCP and SCTP, of all shards together, and
+	// holds the keys of TLS. Emit is the shards' own.
+	Sessions tcpstream.Options
+
+	Register register.Limits
+	Events   event.Limits
+	Links    relate.Options // how legs of one conversation are found
+
+	// NATAlias says under which other address the media of an address that SDP
+	// names is seen. Make it so in both directions where both are wanted.
+	NATAlias map[frame.Addr]frame.Addr
+
+	// BothSides gives a stream only to a call whose SDP names both its ends.
+	// Else one end will do, as of two ends one is often behind a NAT.
+	BothSides bool
+
+	Dedup       Dedup
+	DedupWindow time.Duration // 0: 10 ms
 
 	lanes int // slots of each lane, a power of two; 0: ringSlots
 }
@@ -76,6 +118,8 @@ type Group struct {
 	shards  []*Shard
 	dir     *directory
 	gaps    gaps
+	mirrors mirrors
+	last    last
 	out     chan delivery
 	failed  atomic.Bool // a worker gave up; the others need not wait for it
 	wg      sync.WaitGroup
@@ -90,19 +134,16 @@ func NewGroup(o Options) *Group {
 	if o.lanes == 0 {
 		o.lanes = ringSlots
 	}
-	if o.Call == nil {
-		o.Call = func(*record.Call) {}
-	}
-	if o.Orphan == nil {
-		o.Orphan = func(*record.Stream) {}
-	}
 	g := &Group{options: o, dir: newDirectory(directoryBits), out: make(chan delivery, 4*o.Workers)}
+	g.mirrors.init(o.Dedup)
+	g.last.oneWay = make(map[[2]netip.Addr]int)
+	g.last.limit, g.last.finder = event.New(o.Events), relate.New(o.Links)
 	pools := newPools()
 	for i := range o.Workers {
 		g.shards = append(g.shards, newShard(g, i, pools))
 	}
 	for _, s := range g.shards {
-		s.peers = g.shards
+		s.connect(g.shards)
 	}
 	return g
 }
@@ -135,5 +176,9 @@ func (g *Group) Stats() Stats {
 			sum.add(p)
 		}
 	}
+	sum.Mirrors = g.mirrors.report()
+	g.last.mu.Lock()
+	defer g.last.mu.Unlock()
+	sum.Events, sum.Links = g.last.limit.Stats(), g.last.finder.Stats()
 	return sum
 }

@@ -121,6 +121,7 @@ func (sc *script) source(size int) *source {
 type outcome struct {
 	calls   []*record.Call
 	orphans []*record.Stream
+	others  []any // registrations, exchanges, events, links and quality reports, as they came
 	stats   Stats
 }
 
@@ -137,10 +138,16 @@ func (sc *script) run(t *testing.T) outcome {
 				Workers: workers, lanes: 1 + size%2, // as good as always full
 				Call:   func(c *record.Call) { o.calls = append(o.calls, c) },
 				Orphan: func(s *record.Stream) { o.orphans = append(o.orphans, s) },
+
+				Registration: func(r *record.Registration) { o.others = append(o.others, r) },
+				Exchange:     func(x *record.Exchange) { o.others = append(o.others, x) },
+				Event:        func(e *record.Event) { o.others = append(o.others, e) },
+				Link:         func(l *record.Link) { o.others = append(o.others, l) },
+				Quality:      func(q *record.QualityReport) { o.others = append(o.others, q) },
 			})
 			src := sc.source(size)
 			err := g.Run(context.Background(), func(ctx context.Context, _ int, s *Shard) error {
-				return s.Run(ctx, src, func(*frame.Batch) {})
+				return s.Run(ctx, src, predecoded{})
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -157,7 +164,7 @@ func (sc *script) run(t *testing.T) outcome {
 			if kinds != uint64(len(sc.packets)) || fates != o.stats.RTP || o.stats.ActiveStreams != 0 {
 				t.Fatalf("%d workers: the ledger does not balance: %+v", workers, o.stats)
 			}
-			got, err := json.Marshal([]any{o.calls, o.orphans})
+			got, err := json.Marshal([]any{o.calls, o.orphans, o.others})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -331,3 +338,9 @@ func TestOrphans(t *testing.T) {
 		t.Errorf("%+v", o.stats)
 	}
 }
+
+// predecoded is the decoder of a source whose batches hold packets already.
+type predecoded struct{}
+
+func (predecoded) Decode(*frame.Batch)                               {}
+func (predecoded) Join(*frame.Fragment, *frame.Tunnel, *frame.Batch) {}

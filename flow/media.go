@@ -40,7 +40,7 @@ func (s *Shard) meter() bool {
 	s.takeOrders()
 	for from, run := s.next(limit); len(run) > 0; from, run = s.next(limit) {
 		s.measure(run)
-		s.sampleIn[from].next += len(run)
+		from.next += len(run)
 	}
 	if limit == end {
 		s.events(s.lastClock)
@@ -62,23 +62,23 @@ func (s *Shard) sayMetered() bool {
 
 // next is the longest run of samples of one lane that come before those of all
 // others, and before limit.
-func (s *Shard) next(limit int64) (from int, run []sample) {
+func (s *Shard) next(limit int64) (from *inlet[sample], run []sample) {
 	first, second := limit, limit
 	for i := range s.sampleIn {
-		if c := s.sampleIn[i].head(s.peers[i].samples[s.id]); c != nil {
+		in := &s.sampleIn[i]
+		if c := in.head(); c != nil {
 			switch {
 			case c.clock < first:
-				first, second, from = c.clock, first, i
+				first, second, from = c.clock, first, in
 			case c.clock < second:
 				second = c.clock
 			}
 		}
 	}
-	if first == limit {
-		return 0, nil
+	if from == nil {
+		return nil, nil
 	}
-	c := &s.sampleIn[from]
-	run = (*c.chunk)[c.next:]
+	run = (*from.chunk)[from.next:]
 	if run[len(run)-1].clock >= second {
 		n := 1
 		for n < len(run) && run[n].clock < second {
@@ -149,7 +149,12 @@ func (s *Shard) measure(run []sample) {
 			s.found[i] = s.streams.find(&run[i].key, run[i].hash)
 		}
 		for i := range run[:n] {
-			if p := &run[i]; p.kind <= sampleMarked {
+			p := &run[i]
+			if s.group.mirrors.removes(p.iface, p.clock) && s.duplicateSample(p) {
+				s.countDuplicate(p)
+				continue
+			}
+			if p.kind <= sampleMarked {
 				s.packet(p, s.found[i])
 			} else {
 				s.control(p)
@@ -178,6 +183,9 @@ func (s *Shard) packet(p *sample, at uint32) {
 		Time: p.time, TS: p.ts, Len: p.len, Rate: e.rate,
 		Seq: p.seq, Type: p.pt, Class: e.class, Marker: p.kind == sampleMarked,
 	})
+	if e.class == meter.Event {
+		s.digit(at, p)
+	}
 }
 
 // open finds or makes the entry of a stream. A new one is tied to the calls
@@ -208,6 +216,10 @@ func (s *Shard) open(p *sample) uint32 {
 func (s *Shard) calls(k *flowKey, clock int64) (m match, sends bool) {
 	from := s.group.dir.find(k.from(), clock)
 	m = s.group.dir.find(k.to(), clock)
+	if s.group.options.BothSides {
+		m.keep(func(e *endpoint) bool { return s.group.dir.names(k.from(), e.key, clock) })
+		return m, false
+	}
 	if m.n == 0 {
 		return from, true
 	}
@@ -229,7 +241,7 @@ func (s *Shard) bind(i uint32, m match, sends bool) {
 		if !sends {
 			from = other(e.side)
 		}
-		s.streams.bind(i, e.key, from)
+		s.streams.bind(i, e.key, from, e.epoch)
 		if e.srtp {
 			s.streams.at(i).flags |= streamSRTP
 		}
@@ -351,8 +363,14 @@ func (s *Shard) giveUp(i uint32, clock int64) {
 		r := s.measured(i, nil, clock).finish()
 		s.stats.Orphan += r.Packets
 		s.stats.Orphans++
-		s.emit(clock, nil, r)
+		s.emit(clock, r)
 	}
+	s.remove(i)
+}
+
+// remove lets a stream go.
+func (s *Shard) remove(i uint32) {
+	delete(s.digits, i)
 	s.streams.remove(i)
 }
 
@@ -390,7 +408,7 @@ func (s *Shard) answer(o *order) {
 		if c.unbound() {
 			s.stats.InCalls += uint64(e.hot.Packets())
 			s.streams.calls--
-			s.streams.remove(i)
+			s.remove(i)
 		}
 		i = next
 	}

@@ -20,8 +20,8 @@ type speech struct {
 	seq     uint16
 }
 
-func newSpeech(streams int) *speech {
-	g := NewGroup(Options{})
+func newSpeech(streams int, dedup Dedup) *speech {
+	g := NewGroup(Options{Dedup: dedup})
 	sp := &speech{shard: g.shards[0], clock: 1_700_000_000_000_000_000}
 	for i := range streams {
 		src := frame.Endpoint{Addr: frame.AddrFrom4([]byte{10, 0, byte(i >> 8), byte(i)}), Port: 20000}
@@ -68,14 +68,21 @@ func (sp *speech) round() {
 // pass takes a batch through classification and metering.
 func (s *Shard) pass(b *frame.Batch) {
 	s.classify(b)
-	s.samples[0].flush()
-	_, run := s.next(end)
+	s.group.mirrors.judge(end, func(uint16, int64, float64) {})
+	s.out[fromFrames].samples[0].flush()
+	from, run := s.next(end)
 	s.measure(run)
-	s.sampleIn[0].next += len(run)
+	from.next += len(run)
 }
 
 func TestMeasureAllocatesNothing(t *testing.T) {
-	sp := newSpeech(100)
+	for _, dedup := range []Dedup{DedupOff, DedupAuto, DedupOn} {
+		testMeasureAllocatesNothing(t, dedup)
+	}
+}
+
+func testMeasureAllocatesNothing(t *testing.T, dedup Dedup) {
+	sp := newSpeech(100, dedup)
 	for range 100 {
 		sp.round()
 	}
@@ -92,9 +99,13 @@ func BenchmarkMeasure(b *testing.B) {
 	for _, bm := range []struct {
 		name    string
 		streams int
-	}{{"100", 100}, {"4000", 4000}, {"40000", 40000}} {
+		dedup   Dedup
+	}{
+		{"100", 100, DedupOff}, {"4000", 4000, DedupOff}, {"40000", 40000, DedupOff},
+		{"4000-auto", 4000, DedupAuto}, {"4000-dedup", 4000, DedupOn},
+	} {
 		b.Run(bm.name, func(b *testing.B) {
-			sp := newSpeech(bm.streams)
+			sp := newSpeech(bm.streams, bm.dedup)
 			sp.round()
 			b.ReportAllocs()
 			b.ResetTimer()

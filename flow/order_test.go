@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"ringside/dataplane/frame"
 	"ringside/flow/record"
 )
 
@@ -101,7 +100,7 @@ func TestEqualClocks(t *testing.T) {
 	}
 	g := NewGroup(Options{Workers: 2})
 	err := g.Run(context.Background(), func(ctx context.Context, i int, s *Shard) error {
-		return s.Run(ctx, sources[i], func(*frame.Batch) {})
+		return s.Run(ctx, sources[i], predecoded{})
 	})
 	if n := g.Stats().Orphan; err != nil || n != 200 {
 		t.Errorf("%d packets, %v", n, err)
@@ -118,7 +117,7 @@ func BenchmarkEndOfCapture(b *testing.B) {
 	for b.Loop() {
 		g, src := NewGroup(Options{}), sc.source(1000)
 		if err := g.Run(context.Background(), func(ctx context.Context, _ int, s *Shard) error {
-			return s.Run(ctx, src, func(*frame.Batch) {})
+			return s.Run(ctx, src, predecoded{})
 		}); err != nil {
 			b.Fatal(err)
 		}

@@ -17,6 +17,7 @@ type measured struct {
 	codec        rtp.Codec
 	total, worst quality.Loss
 	rtcp         rtcpState
+	digits       []record.Digit
 }
 
 // measured takes the figures of a stream as of a clock. b is its tie to the call
@@ -35,8 +36,9 @@ func (s *Shard) measured(i uint32, b *binding, clock int64) *measured {
 		SRTP: e.flags&streamSRTP != 0,
 	}
 	if b != nil {
-		out.record.From = b.from
+		out.record.From, out.record.Epoch = b.from, b.epoch
 	}
+	out.digits = digitsOf(s.digits[i], out.record.From, e.key.ssrc, p.Rate)
 	out.record.Flags = s.remarks(e, c, b, &m, clock)
 	return out
 }
@@ -66,7 +68,7 @@ func (s *Shard) remarks(e *stream, c *streamCold, b *binding, m *meter.Report, c
 // finish adds what RTCP said, and the score that rests on all of it.
 func (m *measured) finish() *record.Stream {
 	r := &m.record
-	r.RTCP = m.rtcp.record(r.Rate)
+	r.RTCP, r.XR = m.rtcp.record(r.Rate), m.rtcp.xr
 	r.MOS = quality.Estimate(m.codec, m.total, m.worst, r.RTCP.RTT/2)
 	return r
 }

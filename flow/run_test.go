@@ -74,9 +74,9 @@ func TestWorkerFails(t *testing.T) {
 		err := within(t, func() error {
 			return g.Run(context.Background(), func(ctx context.Context, i int, s *Shard) error {
 				if i == 1 {
-					return s.Run(ctx, &fails{src, left}, func(*frame.Batch) {})
+					return s.Run(ctx, &fails{src, left}, predecoded{})
 				}
-				return s.Run(ctx, src, func(*frame.Batch) {})
+				return s.Run(ctx, src, predecoded{})
 			})
 		})
 		// Without it the capture may have been read to its end.
@@ -93,9 +93,9 @@ func TestIdleWorkers(t *testing.T) {
 	err := within(t, func() error {
 		return g.Run(context.Background(), func(ctx context.Context, i int, s *Shard) error {
 			if i != 2 {
-				return s.Run(ctx, busy{src}, func(*frame.Batch) {})
+				return s.Run(ctx, busy{src}, predecoded{})
 			}
-			return s.Run(ctx, src, func(*frame.Batch) {})
+			return s.Run(ctx, src, predecoded{})
 		})
 	})
 	if st := g.Stats(); err != nil || st.InCalls != 50*50 || st.Calls.Finished != 50 {
@@ -117,7 +117,7 @@ func TestCancel(t *testing.T) {
 		src := sc.source(10)
 		err := within(t, func() error {
 			return g.Run(ctx, func(ctx context.Context, _ int, s *Shard) error {
-				return s.Run(ctx, src, func(*frame.Batch) {})
+				return s.Run(ctx, src, predecoded{})
 			})
 		})
 		if err != nil && !errors.Is(err, context.Canceled) {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -12,8 +13,9 @@ import (
 
 	"ringside/dataplane/frame"
 	"ringside/flow/call"
-	"ringside/flow/record"
+	"ringside/flow/register"
 	"ringside/flow/sip"
+	tcpstream "ringside/flow/stream"
 )
 
 // mark is a clock that one shard advances and all read, on a line of its own.
@@ -26,7 +28,7 @@ type mark struct {
 type Shard struct {
 	// How far this shard is; see the package comment. Each says: everything
 	// with a lesser clock is done, and what follows from it has been handed on.
-	signalled, settled, metered mark
+	handed, joined, signalled, settled, metered mark
 
 	published atomic.Pointer[Stats]
 
@@ -34,42 +36,51 @@ type Shard struct {
 	peers []*Shard
 	id    int
 
-	// A mark that waits for room in a lane. Until it is up, its stage does
-	// nothing more: what went into the other lanes is not read before that, and
-	// more of it could fill them for good.
-	held                 bool  // signalled
-	settledTo, meteredTo int64 // what settled and metered are going to say
+	// What the marks are going to say once there is room in all lanes. Until
+	// then a stage does nothing more: what went into the other lanes is not
+	// read before that, and more of it could fill them for good.
+	handedTo, joinedTo, signalledTo, settledTo, meteredTo int64
 
 	// Lanes to each peer; the one to itself is used like any other.
-	signals []*lane[signal]
-	samples []*lane[sample]
+	out     [numOutlets]outlet
 	orders  []*lane[order]
 	reports []*lane[report]
 
-	// Chunks being read, by the peer they came from.
-	signalIn []cursor[signal]
-	sampleIn []cursor[sample]
+	// Their other ends.
+	fragmentIn []inlet[fragment]
+	segmentIn  []inlet[segment]
+	signalIn   []inlet[signal]
+	sampleIn   []inlet[sample]
 
+	decoder   frame.Decoder
 	ahead     []int64 // marks of the batches read that somebody has not yet metered through
 	lastClock int64   // at which the capture ends, once it did
 	ended     bool
+	message   sip.Message // the one being parsed
 
-	table    *call.Table
-	advanced int64                    // clock that its timers have run to
-	named    map[call.Ref][]*endpoint // directory entries of each open call, oldest first
-	closing  []closing                // calls over, records not built
-	reused   map[call.Ref]bool        // calls on addresses that another had just left
-	former   []former                 // endpoints that were given up, about in the order in which they can go
-	probes   []probe                  // not answered by all shards yet
-	alive    map[call.Ref]int64       // their answers so far: clock of the last media packet
-	message  sip.Message              // the one being parsed
+	rejoined frame.Batch         // what the last fragment completed
+	sessions *tcpstream.Table    // of TCP and SCTP
+	carried  *segment            // the segment that sessions has
+	once     [numOnce]duplicates // by stage
+	census   census
+
+	table     *call.Table
+	registers *register.Table
+	advanced  int64                    // clock that its timers have run to
+	named     map[call.Ref][]*endpoint // directory entries of each open call, oldest first
+	closing   []closing                // calls over, records not built
+	reused    map[call.Ref]bool        // calls on addresses that another had just left
+	former    []former                 // endpoints that were given up, about in the order in which they can go
+	probes    []probe                  // not answered by all shards yet
+	alive     map[call.Ref]int64       // their answers so far: clock of the last media packet
 
 	seq   uint64                   // of the message being read
 	media map[call.Ref][]*measured // reported streams of each call
 
 	streams *streams
-	orderIn []order // taken from all peers, by clock
-	due     int64   // clock of the next order or tick
+	digits  map[uint32][]digitOf // dialled in each stream
+	orderIn []order              // taken from all peers, by clock
+	due     int64                // clock of the next order or tick
 	found   [lookahead]uint32
 
 	emitted   []emission
@@ -96,55 +107,94 @@ type former struct {
 // maxAhead is how many batches a worker reads ahead of the slowest.
 const maxAhead = 8
 
-type pools struct{ signals, samples, orders, reports *sync.Pool }
+type pools struct{ fragments, segments, signals, samples, orders, reports *sync.Pool }
 
 func newPools() pools {
-	return pools{chunkPool[signal](), chunkPool[sample](), chunkPool[order](), chunkPool[report]()}
+	return pools{
+		chunkPool[fragment](), chunkPool[segment](), chunkPool[signal](), chunkPool[sample](),
+		chunkPool[order](), chunkPool[report](),
+	}
 }
 
 func newShard(g *Group, id int, p pools) *Shard {
-	n := g.options.Workers
+	o := &g.options
+	n, slots := o.Workers, o.lanes
 	s := &Shard{
-		group: g, id: id, mark: -end, settledTo: -end, meteredTo: -end,
-		signalIn: make([]cursor[signal], n),
-		sampleIn: make([]cursor[sample], n),
-		named:    make(map[call.Ref][]*endpoint),
-		media:    make(map[call.Ref][]*measured),
-		reused:   make(map[call.Ref]bool),
-		alive:    make(map[call.Ref]int64),
+		group: g, id: id, mark: -end,
+		named:  make(map[call.Ref][]*endpoint),
+		media:  make(map[call.Ref][]*measured),
+		reused: make(map[call.Ref]bool),
+		alive:  make(map[call.Ref]int64),
+		digits: make(map[uint32][]digitOf),
 	}
-	s.streams = newStreams(g.options.MaxStreams/n + 1)
-	slots := g.options.lanes
+	s.streams = newStreams(o.MaxStreams/n + 1)
 	for range n {
-		s.signals = append(s.signals, newLane[signal](p.signals, slots))
-		s.samples = append(s.samples, newLane[sample](p.samples, slots))
 		s.orders = append(s.orders, newLane[order](p.orders, slots))
 		s.reports = append(s.reports, newLane[report](p.reports, slots))
+		for i := range s.out {
+			s.out[i].signals = append(s.out[i].signals, newLane[signal](p.signals, slots))
+		}
+		for i := range s.out[:fromStreams] {
+			s.out[i].segments = append(s.out[i].segments, newLane[segment](p.segments, slots))
+			s.out[i].samples = append(s.out[i].samples, newLane[sample](p.samples, slots))
+		}
+		s.out[fromFrames].fragments = append(s.out[fromFrames].fragments, newLane[fragment](p.fragments, slots))
 	}
-	for _, m := range []*mark{&s.signalled, &s.settled, &s.metered} {
+	for _, m := range []*mark{&s.handed, &s.joined, &s.signalled, &s.settled, &s.metered} {
 		m.Store(-end)
 	}
-	limits := g.options.Limits
+	for _, to := range []*int64{&s.handedTo, &s.joinedTo, &s.signalledTo, &s.settledTo, &s.meteredTo} {
+		*to = -end
+	}
+	for i := range s.once {
+		s.once[i].init(o.DedupWindow)
+	}
+	s.census.off, s.census.window = o.Dedup == DedupOff, int64(cmp.Or(o.DedupWindow, defaultWindow))
+	s.sessions = tcpstream.New(s.sessionOptions())
+	limits := o.Limits
 	limits.MaxCalls = share(limits.MaxCalls, n)
 	s.table = call.NewTable(call.Options{
 		Limits:  limits,
-		Sensor:  g.options.Sensor,
+		Sensor:  o.Sensor,
 		Publish: s.publish,
 		Ending:  s.ending,
 		Closed:  s.closed,
 		Probe:   s.probe,
 	})
+	s.registers = register.New(s.registerOptions())
 	return s
+}
+
+// connect ties the inlets of a shard to the outlets of all. Stages come in
+// order, so that of items of one frame those handed on first are read first.
+func (s *Shard) connect(peers []*Shard) {
+	s.peers = peers
+	for stage := range numOutlets {
+		for _, p := range peers {
+			o := &p.out[stage]
+			s.fragmentIn = appendInlet(s.fragmentIn, o.fragments, s.id)
+			s.segmentIn = appendInlet(s.segmentIn, o.segments, s.id)
+			s.signalIn = appendInlet(s.signalIn, o.signals, s.id)
+			s.sampleIn = appendInlet(s.sampleIn, o.samples, s.id)
+		}
+	}
+}
+
+func appendInlet[T any](in []inlet[T], lanes []*lane[T], id int) []inlet[T] {
+	if lanes == nil {
+		return in
+	}
+	return append(in, inlet[T]{lane: lanes[id]})
 }
 
 // share is one shard's part of a limit; 0 stays 0 (the default).
 func share(total, n int) int { return (total + n - 1) / n }
 
-// Run reads src, which the workers may share, to its end. decode turns the
-// frames of a batch into packets. It returns when the records of everything
-// read have been delivered, when ctx is cancelled, or when the source or
-// another worker fails.
-func (s *Shard) Run(ctx context.Context, src frame.Source, decode func(*frame.Batch)) error {
+// Run reads src, which the workers may share, to its end. The decoder belongs
+// to this worker. Run returns when the records of everything read have been
+// delivered, when ctx is cancelled, or when the source or another worker fails.
+func (s *Shard) Run(ctx context.Context, src frame.Source, dec frame.Decoder) error {
+	s.decoder = dec
 	var idle backoff
 	for {
 		if err := ctx.Err(); err != nil {
@@ -153,10 +203,12 @@ func (s *Shard) Run(ctx context.Context, src frame.Source, decode func(*frame.Ba
 		if s.group.failed.Load() {
 			return nil
 		}
-		moved, err := s.receive(src, decode)
+		moved, err := s.receive(src)
 		if err != nil {
 			return err
 		}
+		moved = s.join() || moved
+		moved = s.assemble() || moved
 		moved = s.settle() || moved
 		moved = s.meter() || moved
 		moved = s.finish() || moved
@@ -169,11 +221,12 @@ func (s *Shard) Run(ctx context.Context, src frame.Source, decode func(*frame.Ba
 
 // receive reads one batch, if there is room for what comes of it, and hands
 // over what was read.
-func (s *Shard) receive(src frame.Source, decode func(*frame.Batch)) (moved bool, err error) {
+func (s *Shard) receive(src frame.Source) (moved bool, err error) {
 	for len(s.ahead) > 0 && s.ahead[0] <= s.mark {
 		s.ahead = slices.Delete(s.ahead, 0, 1)
 	}
-	if !s.ended && !s.held && len(s.ahead) < maxAhead {
+	waiting := s.handedTo > s.handed.Load()
+	if !s.ended && !waiting && len(s.ahead) < maxAhead {
 		b, err := src.Next()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -182,7 +235,7 @@ func (s *Shard) receive(src frame.Source, decode func(*frame.Batch)) (moved bool
 		case err != nil:
 			return false, err
 		case b != nil:
-			decode(b)
+			s.decoder.Decode(b)
 			s.classify(b)
 			b.Release()
 			s.ahead, moved = append(s.ahead, src.Mark()), true
@@ -195,18 +248,21 @@ func (s *Shard) receive(src frame.Source, decode func(*frame.Batch)) (moved bool
 // as far as the source, since this worker holds no batch. Where a lane is full
 // the mark waits, and so does everybody who depends on it.
 func (s *Shard) handOver(src frame.Source) bool {
-	mark := end
-	if !s.ended {
-		mark = src.Mark()
+	if s.handedTo <= s.handed.Load() {
+		s.handedTo = end
+		if !s.ended {
+			s.handedTo = src.Mark()
+		}
 	}
-	if mark <= s.signalled.Load() {
+	return s.say(&s.handed, s.handedTo, &s.out[fromFrames])
+}
+
+// say raises a mark once everything that its stage has produced is handed over.
+func (s *Shard) say(m *mark, to int64, from *outlet) bool {
+	if to <= m.Load() || !from.flush() {
 		return false
 	}
-	signals, samples := flushAll(s.signals), flushAll(s.samples)
-	if s.held = !signals || !samples; s.held {
-		return false
-	}
-	s.signalled.Store(mark)
+	m.Store(to)
 	return true
 }
 
@@ -220,6 +276,8 @@ func (s *Shard) lowest(which func(*Shard) *mark) int64 {
 	return low
 }
 
+func handedMark(s *Shard) *mark    { return &s.handed }
+func joinedMark(s *Shard) *mark    { return &s.joined }
 func signalledMark(s *Shard) *mark { return &s.signalled }
 func settledMark(s *Shard) *mark   { return &s.settled }
 func meteredMark(s *Shard) *mark   { return &s.metered }
@@ -243,11 +301,16 @@ func (b *backoff) wait(moved bool) {
 func (s *Shard) publishStats() {
 	p := s.stats
 	p.ActiveStreams = uint64(s.streams.used)
+	for i := range s.once {
+		p.Duplicates.merge(&s.once[i].pairs)
+	}
 	p.Calls = s.table.Stats()
+	p.Sessions = s.sessions.Stats()
+	p.Registers = s.registers.Stats()
 	s.published.Store(&p)
 }
 
 // emit adds a finished record.
-func (s *Shard) emit(clock int64, c *record.Call, o *record.Stream) {
-	s.emitted = append(s.emitted, emission{clock, c, o})
+func (s *Shard) emit(clock int64, rec any) {
+	s.emitted = append(s.emitted, emission{clock, rec})
 }

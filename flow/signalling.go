@@ -7,207 +7,8 @@ import (
 	"ringside/flow/call"
 	"ringside/flow/quality"
 	"ringside/flow/record"
-	"ringside/flow/rtp"
 	"ringside/flow/sip"
 )
-
-// classify takes a batch apart: SIP goes to the owners of its calls, RTP and
-// RTCP to those who meter its streams, and the rest is counted.
-func (s *Shard) classify(b *frame.Batch) {
-	for i := range b.Frames {
-		if f := &b.Frames[i]; f.Lost > 0 {
-			s.stats.CaptureLost += uint64(f.Lost)
-			s.group.gaps.add(f.Clock)
-		}
-	}
-	for i := range b.Packets {
-		switch p := &b.Packets[i]; p.Proto {
-		case frame.ProtoUDP:
-			s.datagram(p)
-		case frame.ProtoTCP:
-			s.segment(p)
-		default:
-			s.stats.SCTP++
-		}
-	}
-}
-
-// firstMediaPort is the lowest port on which media is looked for, whatever SDP
-// says: below are the well-known services (RFC 6335), DNS above all, whose
-// random identifiers look like RTP.
-const firstMediaPort = 1024
-
-func (s *Shard) datagram(p *frame.Packet) {
-	b := p.Payload
-	switch {
-	case len(b) == 0:
-		s.stats.UDPEmpty++
-	case b[0]>>6 == 2: // version 2 of RTP and RTCP; no SIP begins so
-		s.sample(p)
-	default:
-		if rest := trimKeepalive(b); len(rest) == 0 {
-			s.stats.Keepalives++
-		} else if sip.Looks(rest) {
-			s.messages(p, rest)
-		} else {
-			s.stats.countKind(rtp.Demux(b))
-		}
-	}
-}
-
-// sample takes from RTP and RTCP what their metering needs.
-func (s *Shard) sample(p *frame.Packet) {
-	if p.Src.Port < firstMediaPort || p.Dst.Port < firstMediaPort {
-		s.stats.UDPOther++
-		return
-	}
-	if rtp.IsRTCP(p.Payload) {
-		s.reportsOf(p)
-		return
-	}
-	var h rtp.Header
-	if !rtp.ParseHeader(p.Payload, int(p.Len), &h) {
-		s.stats.UDPOther++
-		return
-	}
-	s.stats.RTP++
-	m := s.sampleOf(p, p.Src, p.Dst, h.SSRC)
-	m.ts, m.len, m.seq, m.pt = h.TS, h.Len, h.Seq, h.Type
-	m.kind = sampleRTP
-	if h.Marker {
-		m.kind = sampleMarked
-	}
-}
-
-// sampleOf begins a sample of a stream, in the lane to the shard that owns
-// the flow.
-func (s *Shard) sampleOf(p *frame.Packet, from, to frame.Endpoint, ssrc uint32) *sample {
-	m := s.samples[s.pick(frame.FlowHash(from, to))].add()
-	// Field by field: as one value it would be put together on the stack, and
-	// copied in words larger than they were written in, which stalls.
-	k := &m.key
-	k.src, k.dst, k.sport, k.dport, k.ssrc = from.Addr, to.Addr, from.Port, to.Port, ssrc
-	m.hash = k.hash()
-	m.time, m.clock = p.Time, p.Clock
-	m.ttl, m.dscp, m.vlan = p.TTL, p.DSCP, -1
-	if p.Flags&frame.FlagVLAN != 0 {
-		m.vlan = int16(p.VLAN)
-	}
-	return m
-}
-
-// reportsOf reads an RTCP compound packet. What it says of a stream goes under
-// that stream's key: the addresses in the direction of the stream, which is
-// the packet's own for a sender report and the opposite for a report block.
-func (s *Shard) reportsOf(p *frame.Packet) {
-	s.stats.RTCP++
-	if !rtp.ValidRTCP(p.Payload, int(p.Len)) {
-		s.stats.BadRTCP++
-		return
-	}
-	var c rtp.Control
-	rest, ok := rtp.Walk(p.Payload, &c)
-	for ; ok; rest, ok = rtp.Walk(rest, &c) {
-		if info, ok := c.Sender(); ok {
-			m := s.sampleOf(p, p.Src, p.Dst, c.SSRC)
-			m.kind, m.ts, m.len = sampleSender, info.MiddleNTP(), info.Packets
-		}
-		for i := 0; ; i++ {
-			b, ok := c.Block(i)
-			if !ok {
-				break
-			}
-			m := s.sampleOf(p, p.Dst, p.Src, b.SSRC)
-			m.kind, m.ts, m.len, m.pt = sampleBlock, b.Jitter, b.LSR, b.Fraction
-			m.dlsr, m.lost = b.DLSR, b.Lost
-		}
-	}
-}
-
-// segment reads the SIP messages that stand whole in one TCP segment. Streams
-// are not put together here: what begins in one segment and ends in another is
-// read as far as it goes, and the rest is counted.
-func (s *Shard) segment(p *frame.Packet) {
-	switch rest := trimKeepalive(p.Payload); {
-	case len(p.Payload) == 0:
-		s.stats.TCPEmpty++
-	case len(rest) == 0:
-		s.stats.Keepalives++
-	case sip.Looks(rest):
-		s.messages(p, rest)
-	default:
-		s.stats.TCPOther++
-	}
-}
-
-// trimKeepalive cuts off the line ends and zero bytes that keep connections
-// and bindings alive (RFC 5626 section 3.5.1), and that may come before a
-// message (RFC 3261 section 7.5).
-func trimKeepalive(b []byte) []byte {
-	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n' || b[0] == 0) {
-		b = b[1:]
-	}
-	return b
-}
-
-// messages reads the SIP messages of one packet: one in a datagram, any
-// number in a segment.
-func (s *Shard) messages(p *frame.Packet, b []byte) {
-	s.stats.SIPPackets++
-	for len(b) > 0 && sip.Looks(b) {
-		m := &s.message
-		n, err := m.Parse(b)
-		if err != nil {
-			s.stats.countSIPError(err)
-			return
-		}
-		s.stats.SIPMessages++
-		vlan := int32(-1)
-		if p.Flags&frame.FlagVLAN != 0 {
-			vlan = int32(p.VLAN)
-		}
-		cut := m.Flags&sip.FlagCut != 0 || p.Flags&frame.FlagCut != 0
-		if cut {
-			s.stats.SIPCut++
-		}
-		meta := call.Meta{
-			Time: p.Time, Clock: p.Clock, Seq: p.Seq, Src: p.Src, Dst: p.Dst,
-			Proto: p.Proto, VLAN: vlan, DSCP: p.DSCP, Cut: cut,
-		}
-		s.route(m, &meta)
-		if p.Proto == frame.ProtoUDP || n <= 0 {
-			return
-		}
-		b = trimKeepalive(b[n:])
-	}
-	if len(b) > 0 {
-		s.stats.TCPTails++
-	}
-}
-
-// route hands a message to the owner of its call.
-func (s *Shard) route(m *sip.Message, meta *call.Meta) {
-	l := s.signals[s.pick(callHash(m.Get(m.CallID)))]
-	item := l.add()
-	item.bytes = append(item.bytes[:0], m.Buf...)
-	item.msg, item.meta = *m, *meta
-	item.msg.Buf = item.bytes
-}
-
-// pick chooses a shard by the upper half of a hash. It multiplies where a
-// remainder would divide, which is dear for every packet.
-func (s *Shard) pick(hash uint64) int {
-	return int(hash >> 32 * uint64(len(s.peers)) >> 32)
-}
-
-// callHash is FNV-1a, with a last mix so that its upper bits are good.
-func callHash(id []byte) uint64 {
-	h := uint64(14695981039346656037)
-	for _, c := range id {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	return (h ^ h>>32) * 0x9e3779b97f4a7c15
-}
 
 // settle reads the messages of the calls that this shard owns, in the order of
 // (Clock, Seq), and runs their timers, up to the clock that all workers have
@@ -222,9 +23,11 @@ func (s *Shard) settle() bool {
 	}
 	reached := limit
 	for {
-		m, from := s.oldest(limit)
+		from := oldest(s.signalIn, limit, (*signal).place)
 		until := limit - 1
-		if m != nil {
+		var m *signal
+		if from != nil {
+			m = from.head()
 			until = m.meta.Clock - 1
 		} else if limit == end {
 			until = s.lastClock
@@ -236,18 +39,35 @@ func (s *Shard) settle() bool {
 		if m == nil {
 			break
 		}
-		s.seq = m.meta.Seq
-		if f := s.group.options.Message; f != nil {
-			f(&m.msg, &m.meta)
-		}
-		s.table.Message(&m.msg, &m.meta)
-		s.signalIn[from].next++
+		s.signal(m)
+		from.next++
 	}
 	if reached == end {
 		s.table.CloseAll(s.lastClock)
+		s.registers.CloseAll(s.lastClock)
 	}
 	s.settledTo = reached
 	return s.saySettled()
+}
+
+// signal takes one message, unless it is the mirror's second copy.
+func (s *Shard) signal(m *signal) {
+	if s.duplicateSignal(m) {
+		s.stats.SIPDuplicates++
+		return
+	}
+	s.seq = m.meta.Seq
+	if f := s.group.options.Message; f != nil && (m.to == toCall || m.msg.Method != sip.OPTIONS) { // else it comes twice
+		f(&m.msg, &m.meta)
+	}
+	s.qualityReport(m)
+	if m.to == toRegister {
+		s.registers.Message(&m.msg, &m.meta)
+		return
+	}
+	if !s.table.Message(&m.msg, &m.meta) && registered(m.msg.Method) {
+		s.registers.Message(&m.msg, &m.meta)
+	}
 }
 
 func (s *Shard) saySettled() bool {
@@ -268,25 +88,10 @@ func (s *Shard) advance(clock int64) bool {
 			step = min(step, s.advanced+call.ProbeWait-1)
 		}
 		s.table.Advance(step)
+		s.registers.Advance(step)
 		s.advanced = step
 	}
 	return len(s.probes) == 0
-}
-
-// oldest is the first message with a clock below limit among all lanes, and
-// the peer whose lane it is in; nil if there is none.
-func (s *Shard) oldest(limit int64) (first *signal, from int) {
-	for i := range s.signalIn {
-		m := s.signalIn[i].head(s.peers[i].signals[s.id])
-		if m == nil || m.meta.Clock >= limit {
-			continue
-		}
-		if first == nil || m.meta.Clock < first.meta.Clock ||
-			m.meta.Clock == first.meta.Clock && m.meta.Seq < first.meta.Seq {
-			first, from = m, i
-		}
-	}
-	return first, from
 }
 
 // publish puts the addresses of media that SDP named into the directory.
@@ -298,6 +103,19 @@ func (s *Shard) publish(ref call.Ref, m *call.Media, clock int64) {
 	for _, at := range m.Candidates[:m.NCandidates] {
 		s.name(ref, m, at, clock)
 	}
+	if !m.From.IsZero() && m.From != m.At.Addr && private(m.At.Addr) && !private(m.From) {
+		s.nameAs(ref, m, frame.Endpoint{Addr: m.From, Port: m.At.Port}, clock, true)
+	}
+}
+
+// private reports whether an address is one behind a NAT (RFC 1918, RFC 6598,
+// RFC 4193): seen from elsewhere, media comes from another.
+func private(a frame.Addr) bool {
+	if a.Is4() {
+		ip := uint32(a.Lo)
+		return ip>>24 == 10 || ip>>20 == 0xac1 || ip>>16 == 0xc0a8 || ip>>22 == 0x64<<2|1
+	}
+	return a.Hi>>57 == 0xfc>>1
 }
 
 // maxNamed is how many addresses of one call the directory holds, enough for the
@@ -305,13 +123,21 @@ func (s *Shard) publish(ref call.Ref, m *call.Media, clock int64) {
 // oldest.
 const maxNamed = 128
 
+// name puts an address into the directory, and its alias if it has one.
 func (s *Shard) name(ref call.Ref, m *call.Media, at frame.Endpoint, clock int64) {
+	s.nameAs(ref, m, at, clock, false)
+	if alias, ok := s.group.options.NATAlias[at.Addr]; ok {
+		s.nameAs(ref, m, frame.Endpoint{Addr: alias, Port: at.Port}, clock, false)
+	}
+}
+
+func (s *Shard) nameAs(ref call.Ref, m *call.Media, at frame.Endpoint, clock int64, guessed bool) {
 	if at.Port == 0 || at.Addr.IsZero() {
 		return
 	}
 	e := &endpoint{
-		at: at, key: callKey{ref, uint16(s.id)}, from: clock, seq: s.seq,
-		side: m.Side, kind: m.Kind, srtp: m.SRTP,
+		at: at, key: callKey{ref, uint16(s.id)}, from: clock, seq: s.seq, epoch: m.Epoch,
+		side: m.Side, kind: m.Kind, srtp: m.SRTP, guessed: guessed,
 	}
 	e.n = uint8(copy(e.payloads[:], m.Payloads[:m.N]))
 	if slices.ContainsFunc(s.named[ref], e.repeats) {
@@ -437,6 +263,7 @@ func (s *Shard) finishCall(c closing) {
 		if m.record.Packets > 0 {
 			m.adopt(rtcp)
 			s.table.AddStream(c.ref, m.finish())
+			s.table.AddDigits(c.ref, m.digits)
 		}
 	}
 	rec := s.table.Finish(c.ref)
@@ -452,10 +279,28 @@ func (s *Shard) finishCall(c closing) {
 		rec.Flags |= record.PortReuse
 		delete(s.reused, c.ref)
 	}
+	if hairpin(rec.Streams) {
+		rec.Flags |= record.Hairpin
+	}
 	if s.group.gaps.within(rec.Start, max(rec.End, rec.Last), c.clock) {
 		rec.Flags |= record.Incomplete
 	}
-	s.emit(c.clock, rec, nil)
+	s.emit(c.clock, rec)
+}
+
+// hairpin reports whether a stream was sent to an address that sent it on: both
+// halves of it were captured.
+func hairpin(streams []record.Stream) bool {
+	for i := range streams {
+		for j := range streams {
+			a, b := &streams[i], &streams[j]
+			if i != j && a.SSRC == b.SSRC && a.Dst.Addr() == b.Src.Addr() && a.Src.Addr() != b.Dst.Addr() &&
+				a.First <= b.Last && b.First <= a.Last {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // forget takes endpoints that were given up out of the directory once no shard

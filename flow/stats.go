@@ -2,8 +2,12 @@ package flow
 
 import (
 	"ringside/flow/call"
+	"ringside/flow/event"
+	"ringside/flow/register"
+	"ringside/flow/relate"
 	"ringside/flow/rtp"
 	"ringside/flow/sip"
+	tcpstream "ringside/flow/stream"
 )
 
 // Stats counts what became of the packets, and what the tables hold. Every
@@ -19,29 +23,45 @@ type Stats struct {
 	TURN       uint64 // channel data
 	UDPOther   uint64
 	UDPEmpty   uint64
-	TCPOther   uint64 // segments that begin with no SIP message
-	TCPEmpty   uint64
-	SCTP       uint64
 
-	SIPMessages uint64                 // read, of SIPPackets; a TCP segment may hold several
-	SIPErrors   [sip.NumReasons]uint64 // not understood, by sip.Reason
-	SIPCut      uint64                 // messages that end before their body does
-	TCPTails    uint64                 // segments with something else after a message
+	// Segments of TCP and packets of SCTP are in Sessions, but for the second
+	// copies of a mirror.
+	SegmentDuplicates uint64
 
-	// RTP = InCalls + Orphan + Unconfirmed + Refused, once all streams ended.
+	SIPMessages   uint64                  // read, of SIPPackets and of streams
+	SIPErrors     [sip.NumReasons]uint64  // not understood, by sip.Reason
+	SIPCut        uint64                  // messages that end before their body does
+	SIPDuplicates uint64                  // of SIPMessages: second copies of a mirror
+	Requests      [sip.PUBLISH + 1]uint64 // of SIPMessages, by sip.Method
+	Responses     [7]uint64               // of SIPMessages, by class, 1 to 6; 0: any other
+
+	// RTP = InCalls + Orphan + Unconfirmed + Refused + RTPDuplicates, once all
+	// streams ended.
 	InCalls     uint64 // packets of streams of calls
 	Orphan      uint64 // packets of streams that no call claimed
 	Unconfirmed uint64 // packets that looked like RTP and were no stream
 	Refused     uint64 // packets of streams for which the table had no room
 
+	RTPDuplicates  uint64    // second copies of a mirror
+	RTCPDuplicates uint64    // of what RTCP said
+	Duplicates     PathPairs // second copies of all kinds, by the paths of both
+
 	Orphans    uint64 // streams that no call claimed
 	OrphanRTCP uint64 // streams of which only RTCP was seen, and no call
 	BadRTCP    uint64 // of RTCP: not well-formed (or encrypted)
+
+	VQ    uint64 // quality reports of endpoints (RFC 6035)
+	BadVQ uint64 // those that could not be read
 
 	CaptureLost uint64 // frames that the capture says it lost; part of no other counter
 
 	ActiveStreams uint64
 	Calls         call.Stats
+	Registers     register.Stats
+	Sessions      tcpstream.Stats
+	Mirrors       []Mirror // by interface
+	Events        event.Stats
+	Links         relate.Stats
 }
 
 // Kind is a named counter.
@@ -52,7 +72,7 @@ type Kind struct {
 
 // Kinds lists what packets were, by name. Their sum is the packets decoded.
 func (s *Stats) Kinds() []Kind {
-	return []Kind{
+	kinds := []Kind{
 		{"sip", s.SIPPackets},
 		{"rtp", s.RTP},
 		{"rtcp", s.RTCP},
@@ -63,10 +83,12 @@ func (s *Stats) Kinds() []Kind {
 		{"turn-channel", s.TURN},
 		{"udp-other", s.UDPOther},
 		{"udp-empty", s.UDPEmpty},
-		{"tcp-other", s.TCPOther},
-		{"tcp-empty", s.TCPEmpty},
-		{"sctp", s.SCTP},
+		{"duplicate-segment", s.SegmentDuplicates},
 	}
+	for _, k := range s.Sessions.Kinds() {
+		kinds = append(kinds, Kind{k.Name, k.Count})
+	}
+	return kinds
 }
 
 // Fates lists what became of the RTP packets, by name. Once all streams have
@@ -77,6 +99,7 @@ func (s *Stats) Fates() []Kind {
 		{"no-call", s.Orphan},
 		{"unconfirmed", s.Unconfirmed},
 		{"table-full", s.Refused},
+		{"duplicate", s.RTPDuplicates},
 	}
 }
 
@@ -93,6 +116,21 @@ func (s *Stats) countKind(k rtp.Kind) {
 	default:
 		s.UDPOther++
 	}
+}
+
+func (s *Stats) countMessage(m *sip.Message) {
+	s.SIPMessages++
+	if !m.Response {
+		if int(m.Method) < len(s.Requests) {
+			s.Requests[m.Method]++
+		}
+		return
+	}
+	class := int(m.Status / 100)
+	if class >= len(s.Responses) {
+		class = 0
+	}
+	s.Responses[class]++
 }
 
 func (s *Stats) countSIPError(err error) {
@@ -117,11 +155,12 @@ func (s *Stats) add(o *Stats) {
 		{&s.SIPPackets, &o.SIPPackets}, {&s.Keepalives, &o.Keepalives},
 		{&s.RTP, &o.RTP}, {&s.RTCP, &o.RTCP}, {&s.STUN, &o.STUN}, {&s.DTLS, &o.DTLS},
 		{&s.ZRTP, &o.ZRTP}, {&s.TURN, &o.TURN}, {&s.UDPOther, &o.UDPOther},
-		{&s.UDPEmpty, &o.UDPEmpty}, {&s.TCPOther, &o.TCPOther}, {&s.TCPEmpty, &o.TCPEmpty},
-		{&s.SCTP, &o.SCTP}, {&s.SIPMessages, &o.SIPMessages}, {&s.SIPCut, &o.SIPCut},
-		{&s.TCPTails, &o.TCPTails}, {&s.InCalls, &o.InCalls}, {&s.Orphan, &o.Orphan},
+		{&s.UDPEmpty, &o.UDPEmpty}, {&s.SIPMessages, &o.SIPMessages}, {&s.SIPCut, &o.SIPCut},
+		{&s.SegmentDuplicates, &o.SegmentDuplicates}, {&s.SIPDuplicates, &o.SIPDuplicates},
+		{&s.RTPDuplicates, &o.RTPDuplicates}, {&s.RTCPDuplicates, &o.RTCPDuplicates}, {&s.InCalls, &o.InCalls}, {&s.Orphan, &o.Orphan},
 		{&s.Unconfirmed, &o.Unconfirmed}, {&s.Refused, &o.Refused}, {&s.Orphans, &o.Orphans},
 		{&s.OrphanRTCP, &o.OrphanRTCP}, {&s.BadRTCP, &o.BadRTCP},
+		{&s.VQ, &o.VQ}, {&s.BadVQ, &o.BadVQ},
 		{&s.ActiveStreams, &o.ActiveStreams}, {&s.CaptureLost, &o.CaptureLost},
 	}
 	for _, c := range sum {
@@ -130,5 +169,14 @@ func (s *Stats) add(o *Stats) {
 	for i, n := range o.SIPErrors {
 		s.SIPErrors[i] += n
 	}
+	for i, n := range o.Requests {
+		s.Requests[i] += n
+	}
+	for i, n := range o.Responses {
+		s.Responses[i] += n
+	}
+	s.Duplicates.merge(&o.Duplicates)
 	s.Calls.Add(&o.Calls)
+	s.Registers.Add(&o.Registers)
+	s.Sessions.Add(&o.Sessions)
 }

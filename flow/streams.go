@@ -71,9 +71,10 @@ type streamCold struct {
 
 // binding ties a stream to a call.
 type binding struct {
-	key  callKey
-	next uint32 // next stream of the call
-	from record.Side
+	key   callKey
+	next  uint32 // next stream of the call
+	epoch uint16 // of the offer that named its address
+	from  record.Side
 }
 
 const (
@@ -193,7 +194,7 @@ func (t *streams) remove(i uint32) {
 }
 
 // bind ties entry i to a call.
-func (t *streams) bind(i uint32, key callKey, from record.Side) {
+func (t *streams) bind(i uint32, key callKey, from record.Side, epoch uint16) {
 	c := t.coldAt(i)
 	for n := range c.bind {
 		b := &c.bind[n]
@@ -205,7 +206,7 @@ func (t *streams) bind(i uint32, key callKey, from record.Side) {
 		if !ok {
 			head = noStream
 		}
-		*b = binding{key: key, next: head, from: from}
+		*b = binding{key: key, next: head, from: from, epoch: epoch}
 		t.ofCall[key] = i
 		if e := t.at(i); e.flags&streamBound == 0 {
 			e.flags |= streamBound

@@ -40,11 +40,11 @@ func sampleStore(t *testing.T) string {
 		calls = append(calls, c)
 	}
 	for _, c := range calls {
-		if err := s.call(c); err != nil {
+		if err := s.take(c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.orphan(&record.Stream{Src: ep("192.0.2.1:1"), Dst: ep("192.0.2.2:2"), First: t0, Last: t0}); err != nil {
+	if err := s.take(&record.Stream{Src: ep("192.0.2.1:1"), Dst: ep("192.0.2.2:2"), First: t0, Last: t0}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.close(); err != nil {
@@ -163,33 +163,64 @@ func TestCallCommand(t *testing.T) {
 
 // Every condition that the store knows has its flag.
 func TestEveryFilterHasItsFlag(t *testing.T) {
-	var f store.Filter
-	fl := pflag.NewFlagSet("calls", pflag.ContinueOnError)
-	filterFlags(fl, &f)
+	t.Run("calls", func(t *testing.T) {
+		var f store.Filter
+		setEvery(t, &f, func(fl *pflag.FlagSet) { filterFlags(fl, &f) })
+		if f.Flags != record.OneWay|record.NoRTP || f.NotFlags != record.SRTP {
+			t.Errorf("flags %v and %v", f.Flags.Names(), f.NotFlags.Names())
+		}
+	})
+	t.Run("registrations", func(t *testing.T) {
+		var f store.RegistrationFilter
+		setEvery(t, &f, func(fl *pflag.FlagSet) { registrationFlags(fl, &f) })
+		if want := []record.RegistrationState{record.Rejected, record.Registered}; !reflect.DeepEqual(f.States, want) {
+			t.Errorf("states %v, want %v", f.States, want)
+		}
+	})
+	t.Run("events", func(t *testing.T) {
+		var f store.EventFilter
+		setEvery(t, &f, func(fl *pflag.FlagSet) { eventFlags(fl, &f) })
+		if want := []record.EventKind{record.RegNew, record.AuthRefused}; !reflect.DeepEqual(f.Kinds, want) {
+			t.Errorf("kinds %v, want %v", f.Kinds, want)
+		}
+	})
+	t.Run("exchanges", func(t *testing.T) {
+		f := store.ExchangeFilter{Kinds: []record.ExchangeKind{record.TextMessage}} // each command has its own
+		setEvery(t, &f, func(fl *pflag.FlagSet) {
+			exchangeFlags(fl, &f, "", []string{"rejected", "registered"})
+			fl.StringVar(&f.Text, "text", "", "")   // of messages
+			fl.StringVar(&f.Event, "event", "", "") // of subscriptions
+		})
+	})
+}
+
+// setEvery sets all flags of a filter, and expects that no field of it is zero
+// after that.
+func setEvery(t *testing.T, filter any, flags func(*pflag.FlagSet)) {
+	t.Helper()
+	fl := pflag.NewFlagSet("list", pflag.ContinueOnError)
+	flags(fl)
 	values := map[string]string{
-		"from": "2026-01-01", "to": "2026-01-02 10:00", "addr": "10.0.0.0/8", "signal-addr": "::1", "caller-addr": "10.1.1.1",
-		"called-addr": "10.1.1.2", "media-addr": "10.1.1.3", "status": "4xx", "outcome": "busy,failed", "end": "bye",
+		"from": "2026-01-01", "to": "2026-01-02 10:00", "at": "-2h", "addr": "10.0.0.0/8", "signal-addr": "::1", "caller-addr": "10.1.1.1",
+		"called-addr": "10.1.1.2", "media-addr": "10.1.1.3", "source": "10.1.1.4", "status": "4xx", "outcome": "busy,failed", "end": "bye",
 		"sensor": "1,2", "flag": "one-way,no-rtp", "no-flag": "srtp", "caller": "+49*", "called": "*7", "number": "*1*",
 		"mos-below": "3", "mos-above": "1", "loss-above": "2", "jitter-above": "9", "min-messages": "2", "max-messages": "9",
-		"domain": "d", "call-id": "c", "agent": "a", "codec": "PCMA",
+		"state": "rejected,registered", "kind": "reg-new,auth-failed", "failed": "true",
 	}
 	fl.VisitAll(func(x *pflag.Flag) {
 		v, ok := values[x.Name]
 		if !ok {
-			v = "5s"
+			v = "5s" // a span, or any text
 		}
 		if err := fl.Set(x.Name, v); err != nil {
 			t.Error(err)
 		}
 	})
-	v := reflect.ValueOf(f)
+	v := reflect.ValueOf(filter).Elem()
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {
 			t.Errorf("no flag sets %s", v.Type().Field(i).Name)
 		}
-	}
-	if f.Flags != record.OneWay|record.NoRTP || f.NotFlags != record.SRTP {
-		t.Errorf("flags %v and %v", f.Flags.Names(), f.NotFlags.Names())
 	}
 }
 

@@ -95,6 +95,42 @@ func TestReadIsTheSameForAnyWorkers(t *testing.T) {
 	}
 }
 
+// In a loop every pass brings calls of its own, and no pace changes a record.
+func TestReadReplays(t *testing.T) {
+	path, totals := capture(t)
+	calls := func(args ...string) (n int, out string) {
+		code, out, errs := run(t, append([]string{"read", "--json", "-", path}, args...)...)
+		if code != exitOK || strings.Contains(errs, "NOT BALANCE") {
+			t.Fatalf("exit %d: %s", code, errs)
+		}
+		ids := map[string]bool{}
+		for l := range strings.Lines(out) {
+			var v struct {
+				Type   string `json:"type"`
+				CallID string `json:"call_id"`
+				Orphan bool   `json:"orphan"`
+			}
+			if err := json.Unmarshal([]byte(l), &v); err != nil {
+				t.Fatal(err)
+			}
+			if v.Type == "" && !v.Orphan {
+				ids[v.CallID] = true
+			}
+		}
+		return len(ids), out
+	}
+	once, plainRead := calls()
+	if once != int(totals.Calls) {
+		t.Errorf("%d calls, the capture has %d", once, totals.Calls)
+	}
+	if n, _ := calls("--loop", "3"); n != 3*once {
+		t.Errorf("3 passes give %d calls, want %d", n, 3*once)
+	}
+	if _, out := calls("--replay", "--replay-scale", "0.000001"); out != plainRead {
+		t.Error("a replay gives other records than a plain read")
+	}
+}
+
 func TestReadCommandErrors(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text.pcap")
@@ -110,6 +146,8 @@ func TestReadCommandErrors(t *testing.T) {
 		{"missing", []string{filepath.Join(dir, "missing.pcap")}, exitFailure, "missing.pcap"},
 		{"no capture", []string{text}, exitFailure, "text.pcap: neither pcap nor pcapng"},
 		{"timeouts", []string{"--calls-timeouts", "inv_1st=soon", text}, exitUsage, "inv_1st"},
+		{"key log", []string{"--keylog", filepath.Join(dir, "missing.log"), text}, exitFailure, "missing.log"},
+		{"alias", []string{"--natalias", "10.0.0.1=10.0.0.2", "--natalias", "10.0.0.1=10.0.0.3", text}, exitFailure, "has the alias 10.0.0.2 already"},
 		{"state", []string{"--calls-timeouts", "nothing=1s", text}, exitUsage, `no state "nothing"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

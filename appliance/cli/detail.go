@@ -9,9 +9,11 @@ import (
 )
 
 // writeCall shows one call: what became of it, parties, timing, the ladder of
-// its signalling, its streams and the media endpoints that SDP named.
-func writeCall(w io.Writer, l look, c *record.Call) error {
+// its signalling, its streams, the media endpoints that SDP named, and the calls
+// and reports that belong to it.
+func writeCall(w io.Writer, l look, p callPage) error {
 	var b strings.Builder
+	c := p.call
 	l.title(&b, c)
 	l.parties(&b, c)
 	l.timing(&b, c)
@@ -24,7 +26,12 @@ func writeCall(w io.Writer, l look, c *record.Call) error {
 		return err
 	}
 	l.legs(&b, c)
+	if err := l.linked(&b, p); err != nil {
+		return err
+	}
+	l.dialled(&b, p)
 	l.streams(&b, c)
+	l.reported(&b, p)
 	l.media(&b, c)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -60,6 +67,8 @@ func (l look) title(b *strings.Builder, c *record.Call) {
 	l.field(b, "outcome", c.Outcome.String(), status, endWords(c))
 	l.field(b, "causes", cause("Q.850", c.Q850Cause, c.Q850Text), cause("SIP", c.SIPCause, c.SIPText))
 	l.field(b, "remarks", flagWords(c.Flags)...)
+	l.fax(b, c)
+	l.identifiers(b, c)
 }
 
 // endWords says how the call ended and who ended it.
@@ -100,20 +109,24 @@ func cause(kind string, code uint16, text string) string {
 
 // flagSentences are the flags in words, short enough for a line of the summary.
 var flagSentences = map[record.Flags]string{
-	record.OneWay:      "audio in one direction only",
-	record.NoRTP:       "no RTP at all",
-	record.Silence:     "a direction fell silent early",
-	record.SRTP:        "SRTP",
-	record.Incomplete:  "our capture lost packets",
-	record.MidCall:     "capture began in mid-call",
-	record.EarlyMedia:  "early media",
-	record.LateSDP:     "RTP came before its SDP",
-	record.OnHoldAtEnd: "on hold at the end",
-	record.PortReuse:   "media port of an earlier call",
-	record.NATed:       "RTP not where SDP said (NAT)",
-	record.MessagesCut: "not all messages kept",
-	record.SIPCut:      "SIP cut by the snap length",
-	record.SharedMedia: "stream shared with another call",
+	record.OneWay:       "audio in one direction only",
+	record.NoRTP:        "no RTP at all",
+	record.Silence:      "a direction fell silent early",
+	record.SRTP:         "SRTP",
+	record.Incomplete:   "our capture lost packets",
+	record.MidCall:      "capture began in mid-call",
+	record.EarlyMedia:   "early media",
+	record.LateSDP:      "RTP came before its SDP",
+	record.OnHoldAtEnd:  "on hold at the end",
+	record.PortReuse:    "media port of an earlier call",
+	record.NATed:        "RTP not where SDP said (NAT)",
+	record.MessagesCut:  "not all messages kept",
+	record.SIPCut:       "SIP cut by the snap length",
+	record.SharedMedia:  "stream shared with another call",
+	record.Fax:          "fax (T.38)",
+	record.Encrypted:    "signalling was encrypted",
+	record.OneDirection: "SIP seen in one direction only",
+	record.Hairpin:      "media turned back by a relay",
 }
 
 // flagWords says the set flags in words.
@@ -145,7 +158,8 @@ func (l look) parties(b *strings.Builder, c *record.Call) {
 	if c.VLAN >= 0 {
 		vlan = fmt.Sprintf("VLAN %d", c.VLAN)
 	}
-	l.field(b, "transport", strings.ToUpper(clean(c.Transport)), vlan, fmt.Sprintf("DSCP %d", c.DSCP))
+	l.field(b, "transport", strings.ToUpper(c.Transport.String()), vlan, fmt.Sprintf("DSCP %d", c.DSCP))
+	l.field(b, "tunnel", l.tunnel(c.Tunnel)...)
 }
 
 func (l look) party(p *record.Party) []string {
@@ -260,7 +274,7 @@ func (l look) stream(b *strings.Builder, c *record.Call, s *record.Stream) {
 	if s.SRTP {
 		srtp = "SRTP"
 	}
-	l.field(b, "  codec", codec, ptime, fmt.Sprintf("payload type %d", s.Payload), srtp, clean(s.Flags))
+	l.field(b, "  codec", codec, ptime, fmt.Sprintf("payload type %d", s.Payload), srtp, epoch(c, s.Epoch), clean(s.Flags))
 	l.field(b, "  packets", count(s.Packets)+" in "+seconds(s.Last-s.First), "from +"+seconds(s.First-c.Start), size(int64(s.Bytes)))
 	l.field(b, "  loss", fmt.Sprintf("%s of %s (%.2f %%)", count(s.Lost), count(s.Expected), loss(s)),
 		nonzero(s.LossRunMax, "longest run %s"), nonzero(s.Duplicate, "%s duplicate"),
@@ -283,6 +297,9 @@ func (l look) stream(b *strings.Builder, c *record.Call, s *record.Stream) {
 		}
 		l.field(b, "  RTCP", plural(r.Reports, "report"), fmt.Sprintf("lost %s (mean %.2f %%", count(r.Lost), r.FracAvg)+
 			fmt.Sprintf(" max %.2f %%)", r.FracMax), "jitter mean "+ms(r.JitterAvg)+" max "+ms(r.JitterMax), rtt)
+	}
+	if s.XR.Reports > 0 {
+		l.field(b, "  RTCP-XR", append([]string{plural(s.XR.Reports, "report")}, l.xr(&s.XR)...)...)
 	}
 }
 
@@ -312,10 +329,6 @@ func (l look) media(b *strings.Builder, c *record.Call) {
 	}
 	b.WriteString("\nMedia endpoints in SDP\n")
 	for _, m := range c.Media {
-		side := m.Side.String()
-		if side == "" {
-			side = "unknown"
-		}
 		ptime, srtp := "", ""
 		if m.Ptime != 0 {
 			ptime = fmt.Sprintf("%d ms", m.Ptime)
@@ -323,6 +336,7 @@ func (l look) media(b *strings.Builder, c *record.Call) {
 		if m.SRTP {
 			srtp = "SRTP"
 		}
-		l.field(b, side, "+"+seconds(m.From-c.Start), clean(m.Kind)+" "+l.address(m.Addr), clean(m.Mode), clean(m.Codecs), ptime, srtp)
+		l.field(b, sideName(m.Side), "+"+seconds(m.From-c.Start), epoch(c, m.Epoch), clean(m.Kind)+" "+l.address(m.Addr), clean(m.Mode),
+			clean(m.Codecs), ptime, srtp, keySuites(m.Crypto))
 	}
 }

@@ -215,3 +215,11 @@ func (l look) address(a netip.AddrPort) string {
 	}
 	return a.String()
 }
+
+// host is an endpoint whose port may not matter: 0.
+func (l look) host(a netip.AddrPort) string {
+	if a.IsValid() && a.Port() == 0 {
+		return a.Addr().String()
+	}
+	return l.address(a)
+}

@@ -8,20 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"ringside/flow/record"
 )
-
-// readFlags is what the command line of read says.
-type readFlags struct {
-	paths         []string
-	workers       int
-	sensor        uint16
-	db, json, csv string
-	quiet         bool
-	callsMax      int
-	callsTimeouts string
-}
 
 // engine reads captures and hands over records. The daemon is the engine;
 // tests put a scripted one in its place.
@@ -45,28 +32,26 @@ patterns, or standard input ("-"), and report the calls in them. Several files
 are merged by time.
 
 The summary goes to standard output, or to standard error when --json or --csv
-write to standard output. Calls can be kept in a store (--db) for the commands
-"calls" and "call", and exported:
+write to standard output. Records can be kept in a store (--db) for the commands
+"calls", "call", "registrations", "events", "messages", "subscriptions" and
+"peers", and exported:
 
-  --json  one record per line: calls in full, and streams that no call claimed,
-          marked "orphan": true
+  --json  one record per line: calls in full; streams that no call claimed,
+          marked "orphan": true; and with a "type" of their own registration,
+          exchange, event, link (of two calls) and quality (an endpoint's report)
   --csv   one line per call with its main figures (RFC 4180)`,
-		Example: "  ringside read trace.pcap\n  ringside read --db calls.db /var/captures/*.pcapng.zst\n  ringside read --json - trace.pcap | jq .caller.number",
-		Args:    cobra.MinimumNArgs(1),
+		Example: "  ringside read trace.pcap\n  ringside read --db calls.db /var/captures/*.pcapng.zst\n  ringside read --json - trace.pcap | jq .caller.number\n" +
+			"  ringside read --keylog sslkeys.log --dedup on tls.pcapng\n  ringside read --replay --replay-scale 0.1 --db calls.db trace.pcap",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			f.paths = args
+			if err := f.check(c.Flags().Changed); err != nil {
+				return err
+			}
 			return read(c.Context(), f, st, openDaemon, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
-	fl := c.Flags()
-	fl.StringVar(&f.db, "db", "", "keep the calls in the store at `PATH` (created if it is not there)")
-	fl.StringVar(&f.json, "json", "", "write records as JSON lines to `FILE` (-: standard output)")
-	fl.StringVar(&f.csv, "csv", "", "write calls as CSV to `FILE` (-: standard output)")
-	fl.IntVar(&f.workers, "workers", 0, "threads that read and measure (0: one per CPU)")
-	fl.Uint16Var(&f.sensor, "sensor", 0, "sensor `ID` to put into the records")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "neither progress nor summary")
-	fl.IntVar(&f.callsMax, "calls-max", 0, "calls followed at one time; beyond, the least active is closed early (0: default)")
-	fl.StringVar(&f.callsTimeouts, "calls-timeouts", "", "timers of call states, `STATE=DURATION,…` (inv_established=2h)")
+	addReadFlags(c.Flags(), &f)
 	return c
 }
 
@@ -78,21 +63,13 @@ type sinks struct {
 	err  error
 }
 
-func (s *sinks) each(put func(sink) error) error {
+func (s *sinks) take(rec any) error {
 	for i := 0; i < len(s.to) && s.err == nil; i++ {
-		if s.err = put(s.to[i]); s.err != nil {
+		if s.err = s.to[i].take(rec); s.err != nil {
 			s.stop()
 		}
 	}
 	return s.err
-}
-
-func (s *sinks) call(c *record.Call) error {
-	return s.each(func(to sink) error { return to.call(c) })
-}
-
-func (s *sinks) orphan(o *record.Stream) error {
-	return s.each(func(to sink) error { return to.orphan(o) })
 }
 
 // close closes every sink, also after an error.
@@ -107,16 +84,12 @@ func (s *sinks) close() error {
 // tallySink counts for the summary.
 type tallySink struct{ *tally }
 
-func (t tallySink) call(c *record.Call) error     { t.tally.call(c); return nil }
-func (t tallySink) orphan(s *record.Stream) error { t.tally.orphan(s); return nil }
-func (t tallySink) close() error                  { return nil }
+func (t tallySink) take(rec any) error { t.tally.take(rec); return nil }
+func (t tallySink) close() error       { return nil }
 
 // read runs one read: opens the input, then the exports, shows progress on a
 // terminal, and ends with the summary.
 func read(ctx context.Context, f readFlags, st *style, open opener, stdout, stderr io.Writer) (err error) {
-	if f.json == "-" && f.csv == "-" {
-		return usage("write JSON and CSV: both go to standard output; name a file for one of them")
-	}
 	user := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -164,7 +137,19 @@ func read(ctx context.Context, f readFlags, st *style, open opener, stdout, stde
 			fmt.Fprintf(stderr, "ringside: %s is damaged at byte %d, read up to there: %s\n", clean(d.file), d.offset, clean(d.reason))
 		}
 	}
+	wait(user, f.endWait)
 	return err
+}
+
+// wait is over after a span of time, or when ctx is.
+func wait(ctx context.Context, span time.Duration) {
+	if span <= 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(span):
+	}
 }
 
 // readSpeed says how long the read took: on standard error, so that standard
@@ -181,14 +166,14 @@ func openSinks(ctx context.Context, f readFlags, out *sinks, stdout io.Writer) e
 		if err != nil {
 			return fmt.Errorf("write JSON: %w", err)
 		}
-		out.to = append(out.to, newJSON(w))
+		out.to = append(out.to, newJSON(w, f.keys))
 	}
 	if f.csv != "" {
 		w, err := create(f.csv, stdout)
 		if err != nil {
 			return fmt.Errorf("write CSV: %w", err)
 		}
-		s, err := newCSV(w)
+		s, err := newCSV(w, csvColumns)
 		out.to = append(out.to, s)
 		if err != nil {
 			return fmt.Errorf("write CSV: %w", err)

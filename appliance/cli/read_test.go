@@ -30,10 +30,10 @@ func (s *script) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		s.given++
-		_ = s.to.call(c)
+		_ = s.to.take(c)
 	}
 	for _, o := range s.orphans {
-		_ = s.to.orphan(o)
+		_ = s.to.take(o)
 	}
 	return s.err
 }

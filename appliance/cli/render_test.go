@@ -84,7 +84,7 @@ func answeredCall() *record.Call {
 		Called:      record.Party{Number: "1002", Domain: "example.net", Tag: "a6c85cf", Addr: p, Agent: "Gateway/9"},
 		RequestUser: "1002", RequestDomain: "proxy.example.net", LastStatus: 200, LastReason: "OK",
 		Q850Cause: 16, Q850Text: "Normal call clearing", Invites: 1, Retransmissions: 2, MaxRetransInv: 1, AuthUser: "alice",
-		VLAN: 100, DSCP: 26, Transport: "udp", Flags: record.EarlyMedia | record.NATed | record.Incomplete,
+		VLAN: 100, DSCP: 26, Transport: record.UDP, Flags: record.EarlyMedia | record.NATed | record.Incomplete,
 		Messages: []record.Message{
 			m(0, a, p, "INVITE", 0, "", 1, true, false),
 			m(500*msec, a, p, "INVITE", 0, "", 1, true, true),
@@ -119,7 +119,7 @@ func busyCall() *record.Call {
 		ID: 7, CallID: "busy\x1b[31m@[2001:db8::1]", Start: at(time.Hour), End: at(time.Hour + 90*time.Millisecond), Last: at(time.Hour + 91*time.Millisecond),
 		Outcome: record.Busy, EndReason: record.EndRejected,
 		Caller: record.Party{Number: "1001", Domain: "example.com", Name: "tab\tbell\a", Addr: a}, Called: record.Party{Number: "1003", Domain: "example.com", Addr: b},
-		RequestUser: "1003", RequestDomain: "example.com", LastStatus: 486, LastReason: "Busy Here", VLAN: -1, Transport: "tcp", Invites: 1,
+		RequestUser: "1003", RequestDomain: "example.com", LastStatus: 486, LastReason: "Busy Here", VLAN: -1, Transport: record.TCP, Invites: 1,
 		Messages: []record.Message{
 			{Time: at(time.Hour), Src: a, Dst: b, Method: "INVITE", CSeq: 1, SDP: true},
 			{Time: at(time.Hour + 90*time.Millisecond), Src: b, Dst: a, Method: "INVITE", Status: 486, Reason: "Busy Here", CSeq: 1},
@@ -143,7 +143,7 @@ func TestCallPage(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := writeCall(&b, tc.look, tc.call); err != nil {
+			if err := writeCall(&b, tc.look, callPage{call: tc.call}); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, tc.name, b.String())

@@ -43,6 +43,8 @@ type tally struct {
 	received, lost        uint64 // RTP packets of the streams of calls
 	messages, retransmits uint64
 	worst                 []worstCall // by MOS, lowest first
+
+	signals signals // everything that is no call
 }
 
 type worstCall struct {
@@ -50,6 +52,26 @@ type worstCall struct {
 	start          int64
 	caller, called string
 	callID         string
+}
+
+// take counts a record.
+func (t *tally) take(rec any) {
+	switch r := rec.(type) {
+	case *record.Call:
+		t.call(r)
+	case *record.Stream:
+		t.orphan(r)
+	case *record.Registration:
+		t.registration(r)
+	case *record.Exchange:
+		t.exchange(r)
+	case *record.Event:
+		t.event(r)
+	case *record.Link:
+		t.link(r)
+	case *record.QualityReport:
+		t.signals.reports++
+	}
 }
 
 // call counts a call with its streams.
@@ -70,6 +92,7 @@ func (t *tally) call(c *record.Call) {
 	}
 	t.messages += uint64(c.MessagesTotal)
 	t.retransmits += uint64(c.Retransmissions)
+	t.signals.digits += uint64(len(c.Digits))
 	for i := range c.Streams {
 		t.stream(&c.Streams[i])
 	}
@@ -134,12 +157,19 @@ type damage struct {
 type report struct {
 	bytes      int64
 	frames     uint64
-	ledger     []row // what became of the frames
+	joined     uint64 // packets put together of fragments
+	ledger     []row  // what became of both
+	fragments  uint64 // in frames, and in datagrams put together of others
+	pieces     []row  // what became of them
+	datagrams  []row  // what was put together of them
 	rtp        uint64
 	fates      []row // what became of the RTP packets among them
 	balanced   bool
 	unreadable []row // what was not understood
 	notes      []row // what else is worth knowing of the frames
+	duplicates []row // second copies that were removed
+	mirrors    []mirror
+	unreadTLS  uint64 // segments of TLS that no key was there for
 	damage     []damage
 
 	interrupted bool // not read to the end: packets that were on their way are in no count
@@ -169,7 +199,9 @@ func writeSummary(w io.Writer, l look, t *tally, r *report) error {
 	if err := l.worstSummary(&b, t); err != nil {
 		return err
 	}
+	l.signalSummary(&b, &t.signals)
 	rows(&b, "Not understood", r.unreadable)
+	l.portSummary(&b, r)
 	rows(&b, "Worth knowing of the frames", r.notes)
 	if len(r.damage) > 0 {
 		b.WriteString("\nDamaged files, read up to the damage\n")
@@ -182,12 +214,12 @@ func writeSummary(w io.Writer, l look, t *tally, r *report) error {
 	return err
 }
 
-// bar is a share of all as a bar of at most 20 columns.
+// bar is a share of all as a bar of at most 19 columns, which end a line of 80.
 func (l look) bar(n, all uint64) string {
 	if all == 0 || n == 0 {
 		return ""
 	}
-	return strings.Repeat(l.pick("█", "#"), max(1, int((20*n+all/2)/all)))
+	return strings.Repeat(l.pick("█", "#"), max(1, int((19*n+all/2)/all)))
 }
 
 func (l look) callSummary(b *strings.Builder, t *tally) {
@@ -269,11 +301,20 @@ func ledgerSummary(b *strings.Builder, r *report) {
 		return
 	}
 	if r.interrupted {
-		rows(b, "Ledger: the read ended early, and packets on their way are in no row", append(r.ledger, r.fates...))
+		rows(b, "Ledger: the read ended early, and packets on their way are in no row", slices.Concat(r.ledger, r.pieces, r.datagrams, r.fates))
 		return
 	}
-	rows(b, "Ledger: what became of every packet", r.ledger)
-	off := balance(b, "sum", r.ledger, r.frames)
+	title := "Ledger: what became of every packet"
+	if r.joined > 0 {
+		title += ", those put together of fragments included"
+	}
+	rows(b, title, r.ledger)
+	off := balance(b, "sum", r.ledger, r.frames+r.joined)
+	if len(r.pieces) > 0 || r.fragments > 0 {
+		rows(b, "and of the fragments among them", r.pieces)
+		off = balance(b, "sum", r.pieces, r.fragments) || off
+		rows(b, "Datagrams put together of fragments", r.datagrams)
+	}
 	if len(r.fates) > 0 || r.rtp > 0 {
 		rows(b, "and of the RTP packets among them", r.fates)
 		off = balance(b, "sum", r.fates, r.rtp) || off

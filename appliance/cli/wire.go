@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"time"
 
 	"ringside/appliance/daemon"
 	"ringside/flow/call"
@@ -26,17 +28,52 @@ func openDaemon(f readFlags, to sink) (engine, error) {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	r, err := daemon.NewRead(daemon.ReadOptions{
+	o := daemon.ReadOptions{
 		Paths: f.paths, Workers: workers, Sensor: f.sensor,
-		Limits: call.Limits{MaxCalls: f.callsMax, Timeouts: timeouts},
+		Limits: call.Limits{MaxCalls: f.callsMax, Timeouts: timeouts, LinkHeader: f.linkHeader},
 		// An error ends the read, see sinks.
-		Call:   func(c *record.Call) { _ = to.call(c) },
-		Orphan: func(s *record.Stream) { _ = to.orphan(s) },
-	})
+		Call:         func(c *record.Call) { _ = to.take(c) },
+		Orphan:       func(s *record.Stream) { _ = to.take(s) },
+		Registration: func(r *record.Registration) { _ = to.take(r) },
+		Exchange:     func(e *record.Exchange) { _ = to.take(e) },
+		Event:        func(e *record.Event) { _ = to.take(e) },
+		Link:         func(l *record.Link) { _ = to.take(l) },
+		Quality:      func(q *record.QualityReport) { _ = to.take(q) },
+
+		KeyLogs: f.keyLogs, RSAKeys: f.rsaKeys,
+		Dedup: f.dedup, DedupWindow: f.dedupWindow,
+		NATAlias: f.natAliases, BothSides: f.bothSides != "no",
+		VXLANPorts: f.vxlanPorts, TCPIdle: f.tcpIdle, TCPReorder: f.tcpReorder,
+	}
+	o.Register.DelDelay, o.Register.ExpDelta = orNone(f.regDelDelay), orNone(f.regExpDelta)
+	o.Events.Quiet = f.eventsOff
+	if f.replay.on || f.loop > 1 || f.endForceTimeout > 0 {
+		p := made(&o.Replay)
+		p.Loops, p.EndTimeout = f.loop, f.endForceTimeout
+		if f.replay.on { // else as fast as possible
+			p.Scale, p.PPS = f.replay.scale, f.replay.pps
+			p.MinDelay, p.MaxDelay = f.replay.minDelay, f.replay.maxDelay
+		}
+	}
+	r, err := daemon.NewRead(o)
 	if err != nil {
 		return nil, err
 	}
 	return daemonRead{r, f.paths}, nil
+}
+
+// made puts a new value where p points, and gives it to be filled in.
+func made[T any](p **T) *T {
+	*p = new(T)
+	return *p
+}
+
+// orNone is a limit for which 0 would stand for its default.
+func orNone(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 func (d daemonRead) progress() progress {
@@ -51,15 +88,62 @@ func (d daemonRead) report() report {
 	from := d.Report()
 	r := report{
 		bytes: d.Progress().BytesRead, frames: from.Frames, rtp: from.RTP, balanced: from.Balanced,
-		unreadable: rowsOf(from.NotUnderstood, ""), notes: rowsOf(from.Notes, ""),
-		fates: rowsOf(from.Ledger, daemon.StageRTP),
+		unreadable: rowsOf(from.NotUnderstood, ""),
+		fates:      rowsOf(from.Ledger, daemon.StageRTP),
 	}
-	r.ledger = append(rowsOf(from.Ledger, daemon.StageDecode), rowsOf(from.Ledger, daemon.StageKind)...)
+	r.ledgerOf(&from)
+	for _, x := range from.Notes {
+		if x.Stage == stageDuplicate {
+			r.duplicates = append(r.duplicates, row{"", x.Reason, x.Count})
+		} else {
+			r.notes = append(r.notes, row{x.Stage, x.Reason, x.Count})
+		}
+	}
+	for _, x := range r.ledger {
+		if x.stage == daemon.StageKind && x.reason == kindUnread {
+			r.unreadTLS = x.count
+		}
+	}
+	for i := range from.Mirrors {
+		m := &from.Mirrors[i]
+		r.mirrors = append(r.mirrors, mirror{m.Iface, m.Factor(), m.Since})
+	}
 	for _, x := range from.Damage {
 		r.damage = append(r.damage, damage{x.File, x.Offset, x.Reason})
 	}
 	return r
 }
+
+// ledgerOf takes the sums of the daemon's report. How many frames were
+// fragments follows from the decoder's sum; that all of them are accounted for is
+// a sum of its own.
+func (r *report) ledgerOf(from *daemon.Report) {
+	left, inDatagrams := uint64(0), uint64(0)
+	r.pieces, r.datagrams = rowsOf(from.Ledger, daemon.StageFragment), rowsOf(from.Ledger, daemon.StageDatagram)
+	for _, x := range r.datagrams {
+		switch x.reason {
+		case "packet":
+			r.joined = x.count
+		case "fragment":
+			inDatagrams = x.count
+		}
+	}
+	r.ledger = rowsOf(from.Ledger, daemon.StageDecode)
+	for _, x := range r.ledger {
+		left += x.count
+	}
+	inFrames := from.Frames + r.joined - from.Packets - left
+	if r.fragments = inFrames + inDatagrams; inFrames > 0 {
+		r.ledger = append(r.ledger, row{"", "fragments", inFrames})
+	}
+	r.ledger = append(r.ledger, rowsOf(from.Ledger, daemon.StageKind)...)
+}
+
+// Rows of the daemon's report that the summary has a place of their own for.
+const (
+	stageDuplicate = "duplicate"     // of the notes: second copies that were removed
+	kindUnread     = "tls-encrypted" // of the packets: TLS that no key was there for
+)
 
 // rowsOf are the rows of one stage, of all for "".
 func rowsOf(from []daemon.LedgerRow, stage string) []row {
@@ -87,8 +171,27 @@ func newStoreSink(ctx context.Context, path string) (sink, error) {
 	return storeSink{s, store.NewWriter(s, store.WriterOptions{})}, nil
 }
 
-func (s storeSink) call(c *record.Call) error     { s.writer.Add(c); return nil }
-func (s storeSink) orphan(o *record.Stream) error { s.writer.AddOrphan(o); return nil }
+func (s storeSink) take(rec any) error {
+	switch r := rec.(type) {
+	case *record.Call:
+		s.writer.Add(r)
+	case *record.Stream:
+		s.writer.AddOrphan(r)
+	case *record.Registration:
+		s.writer.AddRegistration(r)
+	case *record.Exchange:
+		s.writer.AddExchange(r)
+	case *record.Event:
+		s.writer.AddEvent(r)
+	case *record.Link:
+		s.writer.AddLink(r)
+	case *record.QualityReport:
+		s.writer.AddQuality(r)
+	default:
+		return fmt.Errorf("store record: no table for %T", rec)
+	}
+	return nil
+}
 
 // close stores what waits, also after the read was interrupted.
 func (s storeSink) close() error {

@@ -12,15 +12,25 @@ func dump(t *testing.T, r *reading) string {
 	t.Helper()
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
-	for _, c := range r.calls {
-		if err := enc.Encode(c); err != nil {
+	put := func(rec any) {
+		if err := enc.Encode(rec); err != nil {
 			t.Fatal(err)
 		}
 	}
+	for _, c := range r.calls {
+		put(c)
+	}
 	for _, s := range r.orphans {
-		if err := enc.Encode(s); err != nil {
-			t.Fatal(err)
-		}
+		put(s)
+	}
+	for _, g := range r.registrations {
+		put(g)
+	}
+	for _, x := range r.exchanges {
+		put(x)
+	}
+	for _, o := range r.others {
+		put(o)
 	}
 	return b.String()
 }

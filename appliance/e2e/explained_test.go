@@ -5,7 +5,17 @@ package e2e
 var explainedSIP = map[string]string{
 	"zeek+zeek/sip-junk-before-request.pcap": "two bytes of junk before the method, and no Call-ID: " +
 		"tshark looks behind the junk on port 5060, ringside takes for SIP what begins like SIP",
+	"ntop+nDPI/http_on_sip_port.pcap":               "HTTP to port 5060: tshark goes by the port, and shows SIP without method and Call-ID",
+	"open5gs+open5gs/ipsec_reg.pcapng":              copies,
+	"open5gs+open5gs/nonipsec_to_ipsec_call.pcapng": copies,
+	"open5gs+open5gs/volte.pcapng":                  copies,
 }
+
+// copies are datagrams in fragments that were captured on several hops, in
+// tunnels and without. tshark takes all fragments of the same addresses and
+// identification for those of one datagram, and so finds one for several hops;
+// ringside puts them together hop by hop, as both do with datagrams that are whole.
+const copies = "fragments of one datagram on several hops: tshark mixes the hops and finds fewer messages"
 
 const (
 	single = "a single packet on addresses that no SDP names; ringside asks for two in order (RFC 3550 A.1), " +

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -51,6 +52,7 @@ type msg struct {
 	copy   bool   // the same message was on another hop before
 	again  bool   // retransmission
 	local  bool   // between neighbours only: not passed on by the proxy
+	unseen bool   // the capture missed it
 	sdp    *sdp
 	extra  string // more header lines, each with its CRLF
 	ctype  string // of body
@@ -78,22 +80,27 @@ type call struct {
 	peer    int8
 	proxy   netip.AddrPort // invalid: none
 	flows   []flow         // signalling, by direction
-	msgs    []msg
-	sent    int // messages of msgs that are out
-	streams []*stream
-	busy    int // sources of frames that are not done
-	codec   Codec
-	second  Codec // offered as well; where a call switches its payload type
-	event   uint8 // payload type of telephone-event
-	dtx     bool
-	mux     bool
-	compact bool
-	folded  bool
-	txs     uint32
-	t       int64 // the script's clock, while it is written
-	begin   int64 // capture of the call begins (mid-call scenarios), else 0
-	timer   int64 // of the state that a call without an end is left in, ns
-	media   mediaPlan
+
+	transport record.Transport
+	paths     []path // connections of SIP, by hop
+	t1        int64  // ns until the first retransmission
+	pad       int    // bytes that make INVITEs and their 200s large
+	msgs      []msg
+	sent      int // messages of msgs that are out
+	streams   []*stream
+	busy      int // sources of frames that are not done
+	codec     Codec
+	second    Codec // offered as well; where a call switches its payload type
+	event     uint8 // payload type of telephone-event
+	dtx       bool
+	mux       bool
+	compact   bool
+	folded    bool
+	txs       uint32
+	t         int64 // the script's clock, while it is written
+	begin     int64 // capture of the call begins (mid-call scenarios), else 0
+	timer     int64 // of the state that a call without an end is left in, ns
+	media     mediaPlan
 }
 
 // mediaPlan gathers what a scenario says about RTP before the streams are made.
@@ -231,24 +238,26 @@ func (c *call) newTag() int8 {
 	return c.tag
 }
 
-// close ends the script: messages in order of time, from the begin of the
-// capture on, and the truth about them.
-func (c *call) close() {
+// trim leaves the messages from the begin of the capture on, in order of time.
+func (c *call) trim() {
 	if c.begin > 0 {
 		c.msgs = slices.DeleteFunc(c.msgs, func(m msg) bool { return m.at < c.begin })
 	}
+	c.sort()
+}
+
+// close ends the script: messages as they are in the file, and the truth about
+// them.
+func (c *call) close() {
+	c.msgs = slices.DeleteFunc(c.msgs, func(m msg) bool { return m.unseen })
 	stamp := c.g.opt.Format.stamp
 	for i := range c.msgs {
 		c.msgs[i].at = stamp(c.msgs[i].at)
 	}
-	slices.SortStableFunc(c.msgs, func(a, b msg) int {
-		switch {
-		case a.at < b.at:
-			return -1
-		case a.at > b.at:
-			return 1
-		}
-		return 0
-	})
+	c.sort()
 	c.observe()
+}
+
+func (c *call) sort() {
+	slices.SortStableFunc(c.msgs, func(a, b msg) int { return cmp.Compare(a.at, b.at) })
 }

@@ -104,6 +104,11 @@ func (c *capture) room() []byte {
 	return c.buf[c.n+c.head : c.n+c.head+maxFrame]
 }
 
+// built is the frame of size bytes that was written into room().
+func (c *capture) built(size int) []byte {
+	return c.buf[c.start+c.head : c.start+c.head+size]
+}
+
 // done ends the frame of size bytes that was written into room().
 func (c *capture) done(t int64, size int) {
 	le := binary.LittleEndian

@@ -3,6 +3,7 @@ package traffic
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,10 +36,16 @@ var codecs = []Codec{
 	{Name: "opus", Dynamic: true, Clock: 48000, Channels: 2, Ptime: 20, Bytes: 120, Min: 40, Fmtp: "minptime=10;useinbandfec=1"},
 }
 
+// large are codecs whose packets do not fit into a frame. They are made only
+// when asked for by name.
+var large = []Codec{
+	{Name: "L16", Dynamic: true, Clock: 48000, Channels: 2, Ptime: 20, Bytes: 3840},
+}
+
 // Codecs are the names that ParseCodec takes.
 func Codecs() []string {
 	var out []string
-	for _, c := range codecs {
+	for _, c := range slices.Concat(codecs, large) {
 		out = append(out, c.Name)
 	}
 	return out
@@ -47,7 +54,7 @@ func Codecs() []string {
 // ParseCodec reads NAME or NAME@PTIME, as in "PCMU@30" (ms).
 func ParseCodec(s string) (Codec, error) {
 	name, ptime, given := strings.Cut(s, "@")
-	for _, c := range codecs {
+	for _, c := range slices.Concat(codecs, large) {
 		if !strings.EqualFold(c.Name, name) {
 			continue
 		}

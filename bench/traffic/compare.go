@@ -17,7 +17,8 @@ import (
 // Truth is a truth file.
 type Truth struct {
 	Calls   []Call
-	Orphans []Stream // that no SDP named
+	Orphans []Stream     // that no SDP named
+	Doubled []Duplicates // frames that a mirror delivered twice
 	Totals  Totals
 }
 
@@ -56,6 +57,9 @@ func (t *Truth) add(line []byte) error {
 	case "stream":
 		t.Orphans = append(t.Orphans, Stream{})
 		return json.Unmarshal(line, &t.Orphans[len(t.Orphans)-1])
+	case "duplicates":
+		t.Doubled = append(t.Doubled, Duplicates{})
+		return json.Unmarshal(line, &t.Doubled[len(t.Doubled)-1])
 	case "totals":
 		return json.Unmarshal(line, &t.Totals)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 
 	"ringside/flow/record"
 )
@@ -24,6 +25,7 @@ type Generator struct {
 	truth io.Writer // nil: none
 	queue queue
 	link  link
+	wire  *wire  // nil: frames are written as they are made
 	rnd   random // arrivals, background and noise; calls have their own
 
 	truthErr error
@@ -36,9 +38,11 @@ type Generator struct {
 	pools    map[audioKey]*audio
 	totals   Totals
 
-	scenarioTotal, codecTotal, harmTotal float64
+	scenarioTotal, codecTotal, harmTotal, transportTotal float64
 
-	arrival, other, noisy node
+	arrival, other, noisy, hostile node
+
+	attacks attacks
 }
 
 type audioKey struct {
@@ -53,7 +57,9 @@ func New(o Options) (*Generator, error) {
 	}
 	g := &Generator{opt: o, rnd: newRandom(o.Seed, 0), link: link{o.VLANs}, pools: map[audioKey]*audio{}}
 	g.scenarioTotal, g.codecTotal, g.harmTotal = total(o.Scenarios), total(o.Codecs), total(o.Impairments)
+	g.transportTotal = total(o.Transports)
 	g.totals.Type = "totals"
+	g.wire = newWire(&g.opt, &g.totals)
 	start := o.Start.UnixNano()
 	if o.Duration > 0 {
 		g.stop = start + int64(o.Duration)
@@ -64,15 +70,20 @@ func New(o Options) (*Generator, error) {
 	g.schedule(&g.other, o.Background)
 	g.noisy = node{at: start, due: dueNoise}
 	g.schedule(&g.noisy, o.Noise)
+	g.attacks.rnd = newRandom(o.Seed, 1<<61)
+	g.hostile = node{at: start, due: dueHostile}
+	g.scheduleFrom(&g.attacks.rnd, &g.hostile, o.Hostile)
 	return g, nil
 }
 
 // schedule puts n back for its next turn of a Poisson process.
-func (g *Generator) schedule(n *node, rate float64) {
+func (g *Generator) schedule(n *node, rate float64) { g.scheduleFrom(&g.rnd, n, rate) }
+
+func (g *Generator) scheduleFrom(r *random, n *node, rate float64) {
 	if rate <= 0 {
 		return
 	}
-	n.at += int64(g.rnd.exponential(float64(sec) / rate))
+	n.at += int64(r.exponential(float64(sec) / rate))
 	n.order = g.nextOrder()
 	g.queue.put(n)
 }
@@ -92,6 +103,9 @@ func (g *Generator) Run(ctx context.Context, w, truth io.Writer) (Totals, error)
 		if n == nil {
 			break
 		}
+		if g.wire != nil {
+			g.wire.deliver(g, n.at-wireLag)
+		}
 		g.step(n)
 		if g.out.err != nil {
 			return g.totals, fmt.Errorf("write capture: %w", g.out.err)
@@ -103,10 +117,18 @@ func (g *Generator) Run(ctx context.Context, w, truth io.Writer) (Totals, error)
 			return g.totals, fmt.Errorf("generate traffic: %w", ctx.Err())
 		}
 	}
-	g.verdicts(record.EndOfCapture)
+	if g.wire != nil {
+		g.wire.deliver(g, 1<<63-1)
+	}
+	g.verdicts(1<<63-1, record.EndOfCapture)
 	g.out.flush()
 	if g.out.err != nil {
 		return g.totals, fmt.Errorf("write capture: %w", g.out.err)
+	}
+	if g.wire != nil {
+		for _, d := range g.wire.duplicates() {
+			g.writeTruth(&d)
+		}
 	}
 	g.writeTruth(&g.totals)
 	return g.totals, g.truthErr
@@ -152,8 +174,16 @@ func (g *Generator) step(n *node) {
 			g.noise(n.at)
 			g.schedule(n, g.opt.Noise)
 		}
+	case dueHostile:
+		if g.live > 0 || !g.arrivalsOver(n.at) {
+			g.attack(n.at)
+			g.scheduleFrom(&g.attacks.rnd, n, g.opt.Hostile)
+		}
+	case dueCarried:
+		g.carried(n.carrier)
 	case dueVerdict:
 		g.waiting = append(g.waiting, n.call)
+		g.verdicts(g.totals.LastTime, record.EndTimeout)
 	}
 }
 
@@ -161,10 +191,28 @@ func (g *Generator) arrivalsOver(at int64) bool {
 	return g.opt.Calls > 0 && g.calls >= g.opt.Calls || g.stop > 0 && at >= g.stop
 }
 
-// frameDone closes the frame in the room of the capture.
+// frameDone closes the frame in the room of the capture: a host has sent it.
 func (g *Generator) frameDone(t int64, size int) {
+	if g.wire != nil {
+		g.wire.send(t, g.out.built(size))
+		return
+	}
+	g.written(t, size)
+}
+
+// rawDone closes a frame that is written as it is.
+func (g *Generator) rawDone(t int64, size int) {
+	if g.wire != nil {
+		g.wire.hold(t, g.out.built(size))
+		return
+	}
+	g.written(t, size)
+}
+
+// written closes the frame in the room of the capture: it is in the file.
+func (g *Generator) written(t int64, size int) {
 	if len(g.waiting) > 0 {
-		g.verdicts(record.EndTimeout)
+		g.verdicts(t, record.EndTimeout)
 	}
 	if g.totals.Frames == 0 {
 		g.totals.FirstTime = t
@@ -175,14 +223,17 @@ func (g *Generator) frameDone(t int64, size int) {
 	g.out.done(t, size)
 }
 
-// verdicts ends the calls that had no end: a frame after their last timer
-// shows that it ran out, and the end of the file that it did not.
-func (g *Generator) verdicts(why record.EndReason) {
-	for _, c := range g.waiting {
+// verdicts ends the calls that had no end: a frame after their last timer, at
+// the time t, shows that it ran out, and the end of the file that it did not.
+func (g *Generator) verdicts(t int64, why record.EndReason) {
+	g.waiting = slices.DeleteFunc(g.waiting, func(c *call) bool {
+		if t < c.node.at {
+			return false
+		}
 		c.truth.EndReason = why
 		g.writeTruth(&c.truth)
-	}
-	g.waiting = g.waiting[:0]
+		return true
+	})
 }
 
 // message writes the next SIP message of a call.
@@ -240,16 +291,28 @@ func (g *Generator) arrive(at int64) {
 		kind = g.opt.Scenarios[g.turns%len(g.opt.Scenarios)].Value
 		g.turns++
 	}
-	c := g.begin(kind, at, nil)
+	c := g.script(kind, at, nil, nil)
+	together := []*call{c}
+	if c.transport != record.UDP && kind != PortReuse && c.rnd.chance(g.opt.Streams.Shared) {
+		for range 1 + c.rnd.below(3) {
+			kind := pick(&c.rnd, g.opt.Scenarios, g.scenarioTotal)
+			if kind == PortReuse {
+				kind = Answered
+			}
+			together = append(together, g.script(kind, at+c.rnd.between(0, 300)*ms, nil, c))
+		}
+	}
+	g.launch(together)
 	if kind == PortReuse {
 		last := c.msgs[len(c.msgs)-1].at
-		g.begin(kind, last+c.rnd.between(3000, 8000)*ms, c)
+		g.launch([]*call{g.script(kind, last+c.rnd.between(3000, 8000)*ms, c, nil)})
 	}
 }
 
-// begin writes the script of a call. before, unless nil, is a call whose media
-// port at the called's side it uses again.
-func (g *Generator) begin(kind Scenario, at int64, before *call) *call {
+// script writes the script of a call. before, unless nil, is a call whose media
+// port at the called's side it uses again; leader, unless nil, one whose
+// connections it shares.
+func (g *Generator) script(kind Scenario, at int64, before, leader *call) *call {
 	g.calls++
 	g.live++
 	n := uint64(g.calls)
@@ -262,13 +325,36 @@ func (g *Generator) begin(kind Scenario, at int64, before *call) *call {
 		c.b[0].media, c.b[0].real = before.b[0].media, before.b[0].media
 		c.flag(record.PortReuse)
 	}
+	if leader != nil {
+		c.transport, c.proxy, c.a.sig = leader.transport, leader.proxy, leader.a.sig
+		for i := range c.b {
+			c.b[i].sig = leader.b[i].sig
+		}
+	}
 	scenarios[kind].script(c)
-	c.close()
-	c.planStreams()
-	c.at = c.msgs[0].at
-	c.busy++
-	g.queue.put(&c.node)
+	c.trim()
 	return c
+}
+
+// launch lets calls go their ways: their messages one by one, or all on common
+// connections.
+func (g *Generator) launch(calls []*call) {
+	var carry *carrier
+	if calls[0].transport != record.UDP {
+		carry = g.carry(calls)
+	}
+	for _, c := range calls {
+		c.close()
+		c.planStreams()
+		c.busy++
+		if carry == nil {
+			c.at = c.msgs[0].at
+			g.queue.put(&c.node)
+		}
+	}
+	if carry != nil {
+		g.queue.put(&carry.node)
+	}
 }
 
 // cast chooses who takes part and how.
@@ -313,6 +399,16 @@ func (c *call) cast() {
 	c.compact, c.folded = c.kind == Compact, c.kind == Folded
 	c.dtx, c.mux = r.chance(o.DTX), r.chance(o.Mux)
 	c.chooseCodec()
+	c.t1, c.transport = 500*ms, record.UDP
+	if r.chance(o.FastT1) {
+		c.t1 = 60 * ms
+	}
+	if r.chance(o.Large) {
+		c.pad = int(r.between(1500, 7000))
+	}
+	if o.Transports != nil {
+		c.transport = pick(r, o.Transports, g.transportTotal)
+	}
 }
 
 // chooseCodec takes one that the scenario can do with: without SDP the meaning

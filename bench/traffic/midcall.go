@@ -118,9 +118,9 @@ func (c *call) byeUnanswered() {
 	c.endMedia(by)
 	bye := c.request(by, "BYE")
 	c.endMedia(other(by))
-	for i, after := 0, int64(500); i < 4; i++ {
-		c.repeat(bye, after*ms)
-		after = 2*after + 500
+	for i, after := 0, c.t1; i < 4; i++ {
+		c.repeat(bye, after)
+		after = 2*after + c.t1
 	}
 	c.truth.HungUp, c.truth.EndReason = by, record.EndByeAlone
 }
@@ -139,15 +139,15 @@ func (c *call) noBye() {
 func (c *call) retransmitted() {
 	inv := c.request(caller, "INVITE", withSDP(c.describe(caller, "sendrecv")))
 	again := 1 + c.rnd.below(2)
-	c.repeat(inv, 500*ms)
+	c.repeat(inv, c.t1)
 	if again == 2 {
-		c.repeat(inv, 1500*ms)
+		c.repeat(inv, 3*c.t1)
 	}
 	c.wait(1600, 1700)
 	c.ring(inv)
 	ok := c.respond(inv, 200, withSDP(c.describe(called, "sendrecv")))
 	c.media.from[called] = c.t + ms
-	c.repeat(ok, 500*ms)
+	c.repeat(ok, c.t1)
 	c.wait(510, 600)
 	c.ack(ok)
 	c.media.from[caller] = c.t + ms
@@ -156,7 +156,7 @@ func (c *call) retransmitted() {
 	by := c.some()
 	c.endMedia(by)
 	bye := c.request(by, "BYE")
-	c.repeat(bye, 500*ms)
+	c.repeat(bye, c.t1)
 	c.wait(510, 600)
 	c.endMedia(other(by))
 	c.respond(bye, 200)

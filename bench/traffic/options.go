@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ringside/flow/record"
 )
 
 // Weighted is one choice of several, taken in proportion to its weight.
@@ -65,6 +67,33 @@ type Options struct {
 	// Proxied is the share of calls that go through a proxy, both hops of which
 	// are captured, 0 to 1.
 	Proxied float64
+
+	// Transports of SIP to draw from, for each call. Default: all UDP.
+	Transports []Weighted[record.Transport]
+	// Streams say how SIP travels over TCP, WebSocket and SCTP, and what happens
+	// to it there.
+	Streams Streams
+	// Large is the share of calls whose INVITEs and 200s have 2 to 8 KiB, 0 to 1.
+	Large float64
+	// FastT1 is the share of calls that send again after 60 ms and not after
+	// 500 ms (T1 of RFC 3261 section 17.1.1.1), 0 to 1.
+	FastT1 float64
+
+	// MTU above 0 cuts every IP packet that is longer into fragments.
+	MTU int
+	// Disorder is the share of cut packets whose fragments come in any order.
+	Disorder float64
+	// Mirror delivers every packet twice, up to 2 ms apart. Impairments must not
+	// have duplicates of their own then: nobody could tell which is which.
+	Mirror Mirror
+	// ZeroID is the share of IPv4 hosts that send 0 as the identification of UDP
+	// datagrams which are not cut, 0 to 1. With MTU, Mirror or ZeroID the others
+	// count their packets as real hosts do, over all flows.
+	ZeroID float64
+	// Hostile is the rate of attacks, per second: fragment floods, overlapping
+	// fragments, TCP connections with gaps, SYN floods, tunnels in tunnels,
+	// endless bodies. They change nothing in the truth about calls.
+	Hostile float64
 
 	// Background is the rate of OPTIONS and REGISTER transactions, per second.
 	Background float64
@@ -273,6 +302,7 @@ func setDefault[T comparable](p *T, value T) {
 func (o *Options) check() error {
 	for name, share := range map[string]float64{
 		"DTX": o.DTX, "digits": o.Digits, "mux": o.Mux, "IPv6": o.IPv6, "proxied": o.Proxied,
+		"large": o.Large, "fast T1": o.FastT1, "disorder": o.Disorder, "zero id": o.ZeroID,
 	} {
 		if share < 0 || share > 1 {
 			return fmt.Errorf("check options: share of %s is %v, not 0 to 1", name, share)
@@ -286,9 +316,12 @@ func (o *Options) check() error {
 	if total(o.Scenarios) <= 0 || total(o.Codecs) <= 0 || total(o.Impairments) <= 0 {
 		return errors.New("check options: scenarios, codecs and impairments each need a weight above 0")
 	}
+	if err := errors.Join(o.checkTransports(), o.checkWire()); err != nil {
+		return err
+	}
 	longest := o.Talk.longest()
 	switch {
-	case o.Calls < 0 || o.Duration < 0 || o.Rate <= 0 || o.Background < 0 || o.Noise < 0:
+	case o.Calls < 0 || o.Duration < 0 || o.Rate <= 0 || o.Background < 0 || o.Noise < 0 || o.Hostile < 0:
 		return errors.New("check options: calls, duration and rates cannot be negative")
 	case longest < time.Second || longest > 24*time.Hour || o.Talk.Min > longest:
 		return fmt.Errorf("check options: talk of up to %v is not within 1s to 24h", longest)

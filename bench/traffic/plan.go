@@ -77,7 +77,7 @@ func (c *call) stream(side record.Side, from, to int64) *stream {
 	if !c.mux {
 		g.link.setup(&s.reports.flow, above(src), above(dst), protoUDP, ttl, 46)
 	}
-	s.truth = Stream{Src: src, Dst: dst, SSRC: s.ssrc, From: side, VLAN: g.vlanID()}
+	s.truth = Stream{Src: src, Dst: dst, SSRC: s.ssrc, From: side, VLAN: g.vlanID(), TTLMin: ttl, TTLMax: ttl}
 	if g.truth != nil {
 		s.meter = new(reference)
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ringside/flow/record"
 )
 
 // presets are options by name.
@@ -14,6 +16,10 @@ var presets = []struct {
 }{
 	{"demo", "about 60 calls of every kind in two minutes, some over a bad network", demo},
 	{"mixed", "600 calls of every kind, all codecs, IPv4 and IPv6, impaired, with background and noise", mixed},
+	{"streams", "200 calls over UDP, TCP, WebSocket and SCTP, with loss, reordering and everything else that happens to connections", streams},
+	{"fragments", "150 calls with large messages and large RTP packets over links with an MTU of 576", fragments},
+	{"mirror", "150 calls, every packet captured twice: before and after it was routed into another VLAN", mirrored},
+	{"hostile", "150 calls in the midst of attacks", hostile},
 	{"load", "12 million packets: 2,000 concurrent G.711 calls of 60 s", load},
 }
 
@@ -89,6 +95,47 @@ func allCodecs(g711 float64) []Weighted[Codec] {
 		out = append(out, Weighted[Codec]{c, w})
 	}
 	return out
+}
+
+// kinds of transport, each as often as the others.
+func kinds() []Weighted[record.Transport] {
+	return []Weighted[record.Transport]{{record.UDP, 1}, {record.TCP, 1}, {record.WS, 1}, {record.SCTP, 1}}
+}
+
+func streams() Options {
+	o := mixed()
+	o.Seed, o.Calls, o.Rate = 4, 200, 5
+	o.Transports = kinds()
+	o.Streams = Streams{
+		Split: 0.3, Join: 0.3, Shared: 0.2, Midstream: 0.1, KeepAlive: 0.5, Blank: 0.1,
+		Lost: 0.03, Behind: 0.03, Reorder: 0.05, Rebound: 0.5, DupAck: 0.2,
+	}
+	o.Large = 0.2
+	return o
+}
+
+func fragments() Options {
+	o := mixed()
+	o.Seed, o.Calls, o.Rate = 5, 150, 5
+	o.Transports, o.Large, o.MTU, o.Disorder = kinds(), 0.5, 576, 0.3
+	o.Codecs = append(allCodecs(4), Weighted[Codec]{large[0], 6})
+	return o
+}
+
+func mirrored() Options {
+	o := mixed()
+	o.Seed, o.Calls, o.Rate = 6, 150, 5
+	o.Impairments = []Weighted[Impairment]{{Impairment{}, 1}, {Impairment{Loss: 0.01, Jitter: 8 * time.Millisecond}, 1}}
+	o.Transports, o.Mirror, o.ZeroID, o.FastT1 = kinds(), MirrorBoth, 0.3, 0.5
+	o.Streams = Streams{Behind: 0.02, KeepAlive: 0.5}
+	return o
+}
+
+func hostile() Options {
+	o := mixed()
+	o.Seed, o.Calls, o.Rate = 7, 150, 5
+	o.Transports, o.Hostile, o.MTU, o.Large = kinds(), 100, 1400, 0.2
+	return o
 }
 
 func load() Options {

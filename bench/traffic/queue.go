@@ -12,18 +12,21 @@ const (
 	dueNoise          // the next frame that is no VoIP
 	dueFrame          // one frame that was made beforehand
 	dueVerdict        // the last timer of a call without an end
+	dueCarried        // the next packet of connections that carry SIP
+	dueHostile        // the next attack
 )
 
 // node is a thing that waits for its time. It is embedded in, and never
 // outlives, what it stands for; a node is in the queue at most once.
 type node struct {
-	at    int64  // ns since the Unix epoch
-	order uint64 // decides between equal times: the same in every run
-	next  *node
-	call  *call
-	media *stream
-	frame *frame
-	due   uint8
+	at      int64  // ns since the Unix epoch
+	order   uint64 // decides between equal times: the same in every run
+	next    *node
+	call    *call
+	media   *stream
+	frame   *frame
+	carrier *carrier
+	due     uint8
 }
 
 func (n *node) before(m *node) bool {

@@ -16,6 +16,7 @@ type reporter struct {
 	about    Seen  // what was said of this stream by its receiver
 	lost     int32 // cumulative, last said about the peer's stream
 	expected uint32
+	known    bool   // RTCP has named the stream before the call was hung up
 	heard    uint32 // middle of the NTP time of the peer's last sender report
 	heardAt  int64
 }
@@ -57,7 +58,9 @@ func (s *stream) senderReport(p []byte, t int64) int {
 	be.PutUint32(p[16:], s.ts)
 	be.PutUint32(p[20:], s.sent)
 	be.PutUint32(p[24:], s.octets)
-	r.about.SenderCount = s.sent
+	if s.counts(t) {
+		r.about.SenderCount = s.sent
+	}
 	if q := s.peer; q != nil && q.sent > 0 {
 		p[0]++
 		s.block(p[28:], q, t)
@@ -84,8 +87,18 @@ func (s *stream) block(p []byte, q *stream, t int64) {
 		be.PutUint32(p[20:], uint32((t-r.heardAt)*65536/sec))
 	}
 	r.lost, r.expected = lost, q.sent
-	q.reports.about.Reports++
-	q.reports.about.Lost = lost
+	if q.counts(t) {
+		q.reports.about.Reports++
+		q.reports.about.Lost = lost
+	}
+}
+
+// counts tells whether what RTCP says of the stream at the time t belongs to the
+// call: what begins only after the BYE, on a port where nothing was before, does not.
+func (s *stream) counts(t int64) bool {
+	bye := s.call.truth.ByeAt
+	s.reports.known = s.reports.known || bye == 0 || t <= bye || s.call.mux
+	return s.reports.known
 }
 
 // description is an SDES packet with the CNAME alone.

@@ -221,9 +221,9 @@ func (c *call) noAnswer() {
 func (c *call) noResponse() {
 	c.proxy = netip.AddrPort{}
 	m := c.request(caller, "INVITE", withSDP(c.describe(caller, "sendrecv")))
-	for i, after := 0, int64(500); i < 6; i++ { // timer A, RFC 3261 section 17.1.1.2
-		c.repeat(m, after*ms)
-		after = 2*after + 500
+	for i, after := 0, c.t1; i < 6; i++ { // timer A, RFC 3261 section 17.1.1.2
+		c.repeat(m, after)
+		after = 2*after + c.t1
 	}
 	c.truth.Outcome = record.NoAnswer
 	c.timer = 120 * sec

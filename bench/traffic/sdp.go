@@ -54,6 +54,9 @@ func (c *call) describe(side record.Side, mode string, edit ...func(*sdp)) *sdp 
 	if c.mux {
 		b = append(b, "a=rtcp-mux\r\n"...)
 	}
+	if c.pad > 0 {
+		b = c.padding(b, "a=x-note-", ":", c.pad/2)
+	}
 	s.text = b
 	return s
 }

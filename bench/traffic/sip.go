@@ -1,8 +1,11 @@
 package traffic
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
+
+	"ringside/flow/record"
 )
 
 var reasons = map[uint16]string{
@@ -12,6 +15,9 @@ var reasons = map[uint16]string{
 	408: "Request Timeout", 480: "Temporarily Unavailable", 486: "Busy Here", 487: "Request Terminated",
 	488: "Not Acceptable Here", 503: "Service Unavailable", 600: "Busy Everywhere", 603: "Decline",
 }
+
+// viaNames are the transports as Via names them.
+var viaNames = map[record.Transport]string{record.UDP: "UDP", record.TCP: "TCP", record.WS: "WS", record.SCTP: "SCTP"}
 
 const allowed = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, NOTIFY, INFO, PRACK, UPDATE"
 
@@ -45,6 +51,9 @@ func (c *call) render(b []byte, m *msg) []byte {
 		b = c.sender(b, m)
 	}
 	b = append(b, m.extra...)
+	if c.pad > 0 && m.method == "INVITE" && m.status != 100 {
+		b = c.padding(b, "X-Note-", ": ", c.pad/2)
+	}
 	return c.content(b, m)
 }
 
@@ -54,6 +63,14 @@ func (c *call) name(long, short string) string {
 		return short + ": "
 	}
 	return long + ": "
+}
+
+// padding appends lines that mean nothing, of at least size bytes in all.
+func (c *call) padding(b []byte, name, sep string, size int) []byte {
+	for i, end := 0, len(b)+size; len(b) < end; i++ {
+		b = fmt.Appendf(b, "%s%d%s%016x %016x %016x\r\n", name, i, sep, mix(c.order), mix(uint64(i)), mix(c.order+uint64(i)))
+	}
+	return b
 }
 
 func (c *call) startLine(b []byte, m *msg) []byte {
@@ -117,7 +134,9 @@ func (c *call) vias(b []byte, m *msg) []byte {
 
 func (c *call) via(b []byte, at netip.AddrPort, m *msg, hop uint64) []byte {
 	b = append(b, c.name("Via", "v")...)
-	b = append(b, "SIP/2.0/UDP "...)
+	b = append(b, "SIP/2.0/"...)
+	b = append(b, viaNames[c.transport]...)
+	b = append(b, ' ')
 	b = at.AppendTo(b)
 	if c.folded {
 		b = append(b, "\r\n "...)

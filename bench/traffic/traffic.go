@@ -37,7 +37,33 @@
 //     after that call's end.
 //   - A stream belongs to the call whose SDP named its destination, or for RTP
 //     from behind a NAT its source. With no SDP in the file it is an orphan.
+//   - RTCP that begins only after the BYE, on a port of its own, belongs to no call.
 //   - Times are those of the file: a capture in microseconds truncates.
+//
+// # Streams, fragments, copies
+//
+// SIP over TCP, WebSocket and SCTP goes over connections of one call, or of two
+// to four calls that share them (Streams). Whatever delays a message delays all
+// that its call does afterwards.
+//
+//   - A message's time is that of the packet after which the observer has all bytes
+//     of its direction up to the message's end; over SCTP, all chunks of the
+//     message itself. Bytes that come again change nothing. A datagram's time is
+//     that of the fragment which completes it.
+//   - The addresses of a call are those of the connection, not of Via or Contact.
+//   - What the capture alone missed is acknowledged before anything else comes in
+//     that direction, so the gap is known to stay. A message that is missed whole
+//     is not in the truth, and not the cause of any flag; it is an ACK to a 2xx, a
+//     100, an INFO, a NOTIFY, or a final response without SDP to neither INVITE,
+//     BYE nor CANCEL. One whose body is missed (INFO, NOTIFY, over TCP) counts, and
+//     its call is sip-cut.
+//   - A connection that the capture comes upon in its midst begins, in each
+//     direction, with a packet in order: on TCP maybe with the end of a message,
+//     which is none, on WebSocket with a message in one frame.
+//   - With a mirror the truth is that of the first copies, VLAN and TTL included.
+//     Frames counts all, everything else counts once. Lines of type "duplicates"
+//     say how many frames came twice, by VLAN and TTL of both copies.
+//   - Attacks (Options.Hostile) appear in the totals alone.
 //
 // The figures of a stream are computed by a second, independent implementation
 // of docs/design/meter.md from the packets as captured.

@@ -321,7 +321,7 @@ func TestCompare(t *testing.T) {
 		for _, s := range w.Streams {
 			c.Streams = append(c.Streams, record.Stream{
 				CallID: s.CallID, Src: s.Src, Dst: s.Dst, SSRC: s.SSRC, From: s.From, Codec: s.Codec, Payload: s.Payload,
-				Rate: s.Rate, Ptime: s.Ptime, VLAN: s.VLAN, First: s.First, Last: s.Last, Counters: s.Counters,
+				Rate: s.Rate, Ptime: s.Ptime, VLAN: s.VLAN, TTLMin: s.TTLMin, TTLMax: s.TTLMax, First: s.First, Last: s.Last, Counters: s.Counters,
 			})
 		}
 		return c

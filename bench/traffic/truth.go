@@ -51,11 +51,11 @@ type Call struct {
 	Pracks          uint32 `json:"pracks,omitempty"`
 	Updates         uint32 `json:"updates,omitempty"`
 
-	VLAN          int32    `json:"vlan"`
-	Transport     string   `json:"transport"`
-	Flags         []string `json:"flags"` // names of record.Flags
-	MessagesTotal uint32   `json:"messages_total"`
-	Streams       []Stream `json:"streams"` // by first packet
+	VLAN          int32            `json:"vlan"`
+	Transport     record.Transport `json:"transport"`
+	Flags         []string         `json:"flags"` // names of record.Flags
+	MessagesTotal uint32           `json:"messages_total"`
+	Streams       []Stream         `json:"streams"` // by first packet
 }
 
 // Party is one end of a call.
@@ -82,6 +82,8 @@ type Stream struct {
 	Rate    uint32         `json:"rate"`
 	Ptime   uint16         `json:"ptime"`
 	VLAN    int32          `json:"vlan"`
+	TTLMin  uint8          `json:"ttl_min"`
+	TTLMax  uint8          `json:"ttl_max"`
 
 	First int64 `json:"first"`
 	Last  int64 `json:"last"`
@@ -95,28 +97,34 @@ type Stream struct {
 
 // Totals counts what is in the file, for the ledger.
 type Totals struct {
-	Type      string `json:"type"` // "totals"
-	Frames    uint64 `json:"frames"`
-	Bytes     uint64 `json:"bytes"` // frame bytes on the wire
-	SIPCalls  uint64 `json:"sip_calls"`
-	SIPOther  uint64 `json:"sip_other"` // OPTIONS and REGISTER with their responses
-	RTP       uint64 `json:"rtp"`
-	RTCP      uint64 `json:"rtcp"`
-	DNS       uint64 `json:"dns"`
-	STUN      uint64 `json:"stun"`
-	TCP       uint64 `json:"tcp"`
-	Calls     uint64 `json:"calls"`
-	Streams   uint64 `json:"streams"` // of calls and orphans
-	Orphans   uint64 `json:"orphans"`
-	FirstTime int64  `json:"first_time"`
-	LastTime  int64  `json:"last_time"`
+	Type      string  `json:"type"` // "totals"
+	Frames    uint64  `json:"frames"`
+	Bytes     uint64  `json:"bytes"` // frame bytes on the wire
+	SIPCalls  uint64  `json:"sip_calls"`
+	SIPOther  uint64  `json:"sip_other"` // OPTIONS and REGISTER with their responses
+	RTP       uint64  `json:"rtp"`
+	RTCP      uint64  `json:"rtcp"`
+	DNS       uint64  `json:"dns"`
+	STUN      uint64  `json:"stun"`
+	TCP       uint64  `json:"tcp"`
+	Carriers  uint64  `json:"carriers,omitempty"`  // packets of connections that carry SIP; sip_calls counts the messages in them
+	Unseen    uint64  `json:"unseen,omitempty"`    // SIP messages that the capture missed; part of no call
+	Cut       uint64  `json:"cut,omitempty"`       // SIP messages of which the capture missed the end
+	Fragments uint64  `json:"fragments,omitempty"` // IP fragments, copies apart
+	Copies    uint64  `json:"copies,omitempty"`    // second copies of a mirror
+	Hostile   Hostile `json:"hostile,omitzero"`    // frames of attacks
+	Calls     uint64  `json:"calls"`
+	Streams   uint64  `json:"streams"` // of calls and orphans
+	Orphans   uint64  `json:"orphans"`
+	FirstTime int64   `json:"first_time"`
+	LastTime  int64   `json:"last_time"`
 }
 
 // observe fills in what follows from the messages alone. Outcome, end reason,
 // who hung up, holds, forks and flags are set by the scenario that knows.
 func (c *call) observe() {
 	t := &c.truth
-	t.Type, t.CallID, t.Transport = "call", c.callID, "udp"
+	t.Type, t.CallID, t.Transport = "call", c.callID, c.transport
 	t.VLAN = c.g.vlanID()
 	t.Start, t.Last = c.msgs[0].at, c.msgs[len(c.msgs)-1].at
 	t.MessagesTotal = uint32(len(c.msgs))
@@ -240,15 +248,24 @@ func (c *call) observeParties() {
 	}
 }
 
-// hopEnds are the addresses of the hop that m is on.
-func (c *call) hopEnds(m *msg) (src, dst netip.AddrPort) {
-	near, far := c.a.sig, c.b[m.peer].sig
+// hop is the parties of the hop that m is on, the caller's side first.
+func (c *call) hop(m *msg) (near, far netip.AddrPort) {
+	near, far = c.a.sig, c.b[m.peer].sig
 	if c.proxy.IsValid() {
 		if m.hop == 0 {
 			far = c.proxy
 		} else {
 			near = c.proxy
 		}
+	}
+	return near, far
+}
+
+// hopEnds are the addresses of the hop that m is on.
+func (c *call) hopEnds(m *msg) (src, dst netip.AddrPort) {
+	near, far := c.hop(m)
+	if c.transport != record.UDP {
+		near, far = c.path(near, far)
 	}
 	if m.towardCalled() {
 		return near, far

@@ -3,6 +3,7 @@ package decode
 import (
 	"testing"
 
+	"ringside/bench/encap"
 	"ringside/dataplane/frame"
 )
 
@@ -22,7 +23,7 @@ var benchPaths = []struct {
 // benchBatch holds its frames side by side, as a block of a capture does.
 func benchBatch(build func(rtp []byte) []byte) *frame.Batch {
 	b := &frame.Batch{}
-	memory := make([]byte, 0, benchFrames*300)
+	memory := make([]byte, 0, benchFrames*400)
 	for i := range benchFrames {
 		start := len(memory)
 		memory = append(memory, build(udp(10000+i, 20000+i, make([]byte, 172)))...)
@@ -38,17 +39,54 @@ func perFrame(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchFrames), "ns/frame")
 }
 
-func BenchmarkBatch(b *testing.B) {
+// decodeOf measures Decode of a batch.
+func decodeOf(b *testing.B, build func(rtp []byte) []byte) {
+	b.ReportAllocs()
+	batch := benchBatch(build)
+	var d Decoder
+	d.Decode(batch) // takes the memory of the packets
+	for b.Loop() {
+		d.Decode(batch)
+	}
+	perFrame(b)
+}
+
+func BenchmarkDecode(b *testing.B) {
 	for _, path := range benchPaths {
-		b.Run(path.name, func(b *testing.B) {
-			b.ReportAllocs()
-			batch := benchBatch(path.build)
-			var d Decoder
-			d.Batch(batch) // takes the memory of the packets
-			for b.Loop() {
-				d.Batch(batch)
-			}
-			perFrame(b)
+		b.Run(path.name, func(b *testing.B) { decodeOf(b, path.build) })
+	}
+	for _, name := range []string{"vxlan", "gre", "erspan-2", "mpls", "gtp-u", "geneve", "pppoe", "gre-ethernet"} {
+		k := kind(b, name)
+		b.Run(name, func(b *testing.B) {
+			decodeOf(b, func(rtp []byte) []byte { return encap.Wrap(k, eth(etherIPv4, ip4(17, rtp))) })
 		})
 	}
+}
+
+// BenchmarkJoin measures datagrams of three fragments, from the frames on.
+func BenchmarkJoin(b *testing.B) {
+	b.ReportAllocs()
+	batch := &frame.Batch{}
+	for i := range 100 {
+		whole := eth(etherIPv4, with(ip4(17, udp(5060, 5060, make([]byte, 4000))), set16(4, i+1)))
+		for _, f := range encap.Fragment(whole, 1500) {
+			batch.Frames = append(batch.Frames, frame.Frame{Link: ether, Data: f, Len: uint32(len(f))})
+		}
+	}
+	var d Decoder
+	into := &frame.Batch{}
+	clock := int64(0)
+	for b.Loop() {
+		d.Decode(batch)
+		for i := range batch.Fragments {
+			clock += 100_000_000 // so that no identification comes again too soon
+			batch.Fragments[i].Clock = clock
+			into.Packets = into.Packets[:0]
+			d.Join(&batch.Fragments[i], &frame.Tunnel{}, into)
+		}
+	}
+	if s := d.Stats(); s.JoinedPackets != uint64(b.N*100) {
+		b.Fatalf("%d packets of %d datagrams: %+v", s.JoinedPackets, b.N*100, s.Joined)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch.Frames)), "ns/fragment")
 }

@@ -1,11 +1,11 @@
 // Package decode turns frames into packets: from the link-layer header to the
-// payload of the transport protocol.
+// payload of the transport protocol, through any tunnels on the way.
 //
 // A Decoder walks the frames of a batch and writes one frame.Packet for each
-// UDP, TCP or SCTP datagram. Every frame that yields no packet is counted under
-// exactly one Reason, so that
+// UDP, TCP or SCTP datagram, and one frame.Fragment for each IP fragment. Every
+// frame that yields neither is counted under exactly one Reason, so that
 //
-//	frames = packets + Σ reasons
+//	frames = packets + fragments + Σ reasons
 //
 // holds at any time (the ledger). What is worth knowing about a frame without
 // being a reason to leave it out is a Note, counted beside the ledger.
@@ -17,64 +17,194 @@
 // walk reads the layers below the transport header, one function per layer.
 // Ethernet II, 802.3 with LLC and SNAP, 802.1Q and 802.1ad tags, Linux cooked
 // capture, raw IP and BSD loopback lead to IPv4 and IPv6, and these to a
-// transport protocol. Tunnels are named and counted, not opened; fragments are
-// not put together.
+// transport protocol.
+//
+// # Tunnels
+//
+// Tunnels are opened wherever they come, up to eight in one another. A packet
+// has the addresses, TTL, DSCP and identification of its innermost IP header,
+// the outermost VLAN tag, and names its innermost tunnel. A tunnel has one
+// function, which checks its header, says where the inside begins and ends, and
+// enters it: from there the same functions go on as for a frame. Where the
+// inside leads to no packet, the reason is that of the inside.
+//
+// A tunnel in UDP has no mark but its port, which others may use as well. So it
+// is opened only where its header, and the header after it, make sense;
+// otherwise the packet is what it seems: UDP of that port.
+//
+// # Fragments
+//
+// Fragments go to Batch.Fragments, those that hold a transport header too. Join
+// puts them together, and goes on with the datagram as if it had been read in
+// one piece. It has a ledger of its own (Stats).
 //
 // # What a packet needs, and what may be missing
 //
 // A packet has its whole transport header. Its payload may be incomplete:
-// len(Payload) < Len says so, and the flags say why. FlagCut means that bytes
-// of this very frame are missing from the capture: by the snap length, or by
-// something upstream that slices packets. FlagFragment marks the first fragment
-// of a datagram: Payload ends with the fragment, while Len is that of the whole
-// datagram for UDP, whose header knows it, and that of the fragment for TCP and
-// SCTP. A first fragment has FlagCut only if bytes of the fragment itself are
-// missing.
+// len(Payload) < Len says so, and so does FlagCut: bytes are missing from the
+// capture, by the snap length, or by something upstream that slices packets.
 package decode
 
 import (
 	"slices"
 
+	"ringside/dataplane/defrag"
 	"ringside/dataplane/frame"
 )
 
-// Decoder decodes the frames of one worker. It must not be used by two
-// goroutines at a time, and that includes Stats. The zero Decoder is ready.
-type Decoder struct {
-	stats Stats
+// Options of a Decoder.
+type Options struct {
+	VXLANPorts []uint16 // UDP ports of VXLAN; none: 4789, and 8472 of older Linux
 }
 
-// Batch decodes b.Frames into b.Packets, replacing what was there. It allocates
-// only when b.Packets has not the capacity for a packet per frame.
-func (d *Decoder) Batch(b *frame.Batch) {
+// Decoder decodes the frames of one worker. It must not be used by two
+// goroutines at a time, and that includes Stats. The zero Decoder is ready, with
+// the default options.
+type Decoder struct {
+	stats     Stats // but Joined, which fragments has
+	ports     portSet
+	vxlan     []uint16
+	begun     bool
+	fragments *defrag.Table // made by the first Join
+	ways      [maxWays]way
+	way       int    // used last
+	strays    uint   // frames that found no way
+	scratch   []byte // a fragment that came out of fragments
+}
+
+var _ frame.Decoder = (*Decoder)(nil)
+
+// New returns a Decoder.
+func New(o Options) *Decoder {
+	d := &Decoder{vxlan: slices.Clone(o.VXLANPorts)}
+	d.begin()
+	return d
+}
+
+// begin fills in the defaults, once.
+func (d *Decoder) begin() {
+	if d.begun {
+		return
+	}
+	d.begun = true
+	if len(d.vxlan) == 0 {
+		d.vxlan = vxlanPorts
+	}
+	for _, port := range slices.Concat(tunnelPorts, d.vxlan) {
+		d.ports.add(port)
+	}
+}
+
+// Decode decodes b.Frames into b.Packets, b.Fragments and b.Tunnels, replacing
+// what was there. It allocates only when b.Packets has not the capacity for a
+// packet per frame, or the others for what there is.
+func (d *Decoder) Decode(b *frame.Batch) {
+	d.begin()
+	b.Fragments, b.Tunnels = b.Fragments[:0], b.Tunnels[:0]
 	packets := slices.Grow(b.Packets[:0], len(b.Frames))[:len(b.Frames)]
 	n := 0
+	h := headers{ports: &d.ports}
+	tunnelled := false // the frame before came through a tunnel
 	for i := range b.Frames {
-		f := &b.Frames[i]
-		var h headers
-		r := walk(f, &h)
-		if r == none {
-			r = transport(f, &h, &packets[n])
+		f, p := &b.Frames[i], &packets[n]
+		r, walked := packet, false
+		if !tunnelled || !d.recall(f, &h, p) {
+			h.begin(f, p)
+			if data := f.Data; f.Link == frame.LinkEthernet && len(data) > etherLen && data[12] == etherIPv4>>8 && data[13] == 0 {
+				r = ipv4(&h, etherLen) // most frames; spares a call
+			} else {
+				r = walk(f, &h)
+			}
+			if r == none {
+				r = d.transport(&h)
+			}
+			walked = true
 		}
-		if int(f.Len) > len(f.Data) {
-			h.notes |= 1 << NoteCut
+		if h.notes != 0 || int(f.Len) != len(f.Data) || f.Len > maxPlain {
+			d.note(f, &h)
 		}
-		if f.Len > maxPlain && int(f.Len) > maxPlain+tagLen*int(h.tags) {
-			h.notes |= 1 << NoteOversize
+		tunnel := uint16(0)
+		if tunnelled = h.layers != 0; tunnelled {
+			tunnel = d.through(b, &h, r)
+			if walked && r == packet {
+				d.remember(f, &h)
+			}
 		}
-		if h.notes != 0 {
-			d.stats.note(h.notes)
-		}
-		if r == none {
-			n++
+		if r != packet {
+			d.leave(b, f, &h, r, tunnel)
 			continue
 		}
-		d.stats.leave(r, f, &h)
+		p.Time, p.Clock, p.Seq, p.Iface, p.Loop = f.Time, f.Clock, f.Seq, f.Iface, f.Loop
+		p.Tunnel = tunnel
+		n++
 	}
 	b.Packets = packets[:n]
 	d.stats.Frames += uint64(len(b.Frames))
 	d.stats.Packets += uint64(n)
+	d.stats.Fragments += uint64(len(b.Fragments))
 }
 
-// Stats is a copy of the counters since the Decoder began.
-func (d *Decoder) Stats() Stats { return d.stats }
+// note counts the notes of f.
+func (d *Decoder) note(f *frame.Frame, h *headers) {
+	notes := h.notes
+	if int(f.Len) > len(f.Data) {
+		notes |= 1 << NoteCut
+	}
+	if int(f.Len) > maxPlain+tagLen*int(h.tags) {
+		notes |= 1 << NoteOversize
+	}
+	d.stats.note(notes)
+}
+
+// through counts the innermost tunnel of a frame, and lists it where a packet
+// or a fragment needs it. It returns its place, or 0.
+func (d *Decoder) through(b *frame.Batch, h *headers, r Reason) uint16 {
+	if h.tunnel.Kind == frame.NoTunnel { // a service header alone
+		return 0
+	}
+	d.stats.Tunnels[h.tunnel.Kind]++
+	if h.place == 0 && (r == packet || r == fragment) {
+		h.place = list(b, &h.tunnel)
+	}
+	return h.place
+}
+
+// leave takes a frame that yields no packet.
+func (d *Decoder) leave(b *frame.Batch, f *frame.Frame, h *headers, r Reason, tunnel uint16) {
+	if r == fragment {
+		b.Fragments = append(b.Fragments, fragmentOf(f, h, tunnel))
+		return
+	}
+	d.stats.Reasons[r]++
+	d.stats.leave(r, f.Link, h)
+}
+
+// list is the place of t in b.Tunnels, from 1: that of the last if it is the
+// same, else a new one. After 65,535 others there is none.
+func list(b *frame.Batch, t *frame.Tunnel) uint16 {
+	n := len(b.Tunnels)
+	if n == 0 || b.Tunnels[n-1] != *t {
+		if n == 1<<16-1 {
+			return 0
+		}
+		b.Tunnels = append(b.Tunnels, *t)
+		n++
+	}
+	return uint16(n)
+}
+
+// fragmentOf is the fragment that the walk of f has found.
+func fragmentOf(f *frame.Frame, h *headers, tunnel uint16) frame.Fragment {
+	p, end := h.packet, min(h.end, len(h.data))
+	out := frame.Fragment{
+		Time: f.Time, Clock: f.Clock, Seq: f.Seq, Loop: f.Loop, Iface: f.Iface,
+		Outer: h.outer(), Src: p.Src.Addr, Dst: p.Dst.Addr, Data: h.data[h.off:end:end],
+		ID: h.id, Offset: h.fragment &^ 7, Len: uint32(h.end - h.off),
+		VLAN: p.VLAN, Tunnel: tunnel, Proto: p.Proto, TTL: p.TTL, DSCP: p.DSCP, Flags: p.Flags,
+		Depth: h.depth, More: h.fragment&moreFragments != 0, IPv6: h.six,
+	}
+	if end < h.end {
+		out.Flags |= frame.FlagCut
+	}
+	return out
+}

@@ -76,21 +76,9 @@ var packetPaths = []path{
 	{name: "ipv4 length zero", link: ether, data: eth(etherIPv4, with(ip4(17, rtp), set16(2, 0))), notes: []Note{NoteNoIPLength}},
 	{name: "ipv6 length zero", link: ether, data: eth(etherIPv6, with(ip6(17, rtp), set16(4, 0))), want: v6, notes: []Note{NoteNoIPLength}},
 	{name: "ipv4 do not fragment", link: ether, data: eth(etherIPv4, with(ip4(17, rtp), set16(6, 0x4000)))},
-	{name: "ipv4 first fragment", link: ether, data: eth(etherIPv4, ip4Fragment(17, 0, true, with(rtp8(), set16(4, 8+100)))),
-		want:  frame.Packet{Payload: voice[:24], Len: 100, Flags: frame.FlagFragment},
-		notes: []Note{NoteFragment}},
-	{name: "ipv4 first fragment beyond udp", link: ether, data: eth(etherIPv4, ip4Fragment(17, 0, true, with(rtp8(), set16(4, 8+5)))),
-		want:  frame.Packet{Payload: voice[:5], Len: 5, Flags: frame.FlagFragment},
-		notes: []Note{NoteFragment}},
-	{name: "ipv4 first fragment of tcp", link: ether, data: eth(etherIPv4, ip4Fragment(6, 0, true, tcp(10000, 20000, nil, voice))),
-		want:  frame.Packet{Proto: 6, Flags: frame.FlagFragment},
-		notes: []Note{NoteFragment}},
 	{name: "ipv6 all extensions", link: ether, want: v6,
 		data: eth(etherIPv6, ip6(0, extension(43, 1, extension(60, 3, extension(51, 1, authentication(44, fragment6(60, 0, false, extension(17, 2, rtp))))))))},
 	{name: "ipv6 eight extensions", link: ether, data: eth(etherIPv6, ip6(60, options(8, 17, rtp))), want: v6},
-	{name: "ipv6 first fragment", link: ether, data: eth(etherIPv6, ip6(44, fragment6(17, 0, true, with(rtp8(), set16(4, 8+100))))),
-		want:  frame.Packet{Payload: voice[:24], Len: 100, Flags: frame.FlagFragment, Src: v6.Src, Dst: v6.Dst},
-		notes: []Note{NoteFragment}},
 	{name: "tcp", link: ether, data: eth(etherIPv4, ip4(6, tcp(10000, 20000, nil, voice))), want: frame.Packet{Proto: 6}},
 	{name: "tcp options", link: ether, data: eth(etherIPv4, ip4(6, tcp(10000, 20000, make([]byte, 40), voice))), want: frame.Packet{Proto: 6}},
 	{name: "tcp without payload", link: ether, data: append(eth(etherIPv4, ip4(6, tcp(10000, 20000, nil, nil))), make([]byte, 6)...),
@@ -132,10 +120,18 @@ var reasonPaths = []path{
 	{name: "eapol", link: ether, data: eth(0x888e, voice), reason: EAPOL},
 	{name: "ptp", link: ether, data: eth(0x88f7, voice), reason: PTP},
 	{name: "macsec", link: ether, data: eth(0x88e5, voice), reason: MACsec},
-	{name: "mpls", link: ether, data: eth(0x8847, voice), reason: TunnelMPLS},
-	{name: "pppoe in vlan", link: ether, data: eth(etherVLAN, tag(1, 0x8864, voice)), reason: TunnelPPPoE, notes: []Note{NoteVLAN}},
-	{name: "vn-tag", link: ether, data: eth(0x8926, voice), reason: TunnelVNTag},
-	{name: "fabricpath", link: ether, data: eth(0x8903, voice), reason: TunnelFabric},
+	{name: "pppoe discovery in vlan", link: ether, data: eth(etherVLAN, tag(1, 0x8863, voice)), reason: TunnelPPPoE, notes: []Note{NoteVLAN}},
+	{name: "mpls oam", link: ether, data: eth(etherMPLS, slices.Concat([]byte{0, 0, 0xd1, 1, 0x10, 0, 0, 7}, voice)), reason: TunnelMPLS},
+	{name: "mpls without bottom", link: ether, data: eth(etherMPLS, make([]byte, 100)), reason: TunnelMPLS},
+	{name: "mpls to the end", link: ether, data: eth(etherMPLS, make([]byte, 12)), reason: TruncatedTunnel},
+	{name: "trill version 3", link: ether, data: eth(etherTRILL, slices.Concat([]byte{0xc0}, voice)), reason: TunnelFabric},
+	{name: "nsh version 1", link: ether, data: eth(etherNSH, slices.Concat([]byte{0x40}, voice)), reason: TunnelFabric},
+	{name: "nsh with something", link: ether, data: eth(etherNSH, slices.Concat([]byte{0, 2, 1, 9, 0, 0, 0, 0}, voice)), reason: TunnelFabric},
+	{name: "nsh in nsh", link: ether, data: eth(etherNSH, bytes.Repeat([]byte{0, 2, 1, 4, 0, 0, 0, 0}, 9)), reason: TooManyLayers},
+	{name: "pppoe padded", link: ether, data: eth(etherPPPoE, slices.Concat([]byte{0x11, 0, 0, 1, 0, 4, 0, 0x21, 0x45, 0}, make([]byte, 40))), reason: TruncatedIP},
+	{name: "lcp", link: ether, data: eth(etherPPPoE, slices.Concat([]byte{0x11, 0, 0, 1, 0, 10, 0xc0, 0x21}, voice[:8])), reason: PPPControl},
+	{name: "multilink ppp", link: ether, data: eth(etherPPPoE, slices.Concat([]byte{0x11, 0, 0, 1, 0, 10, 0, 0x3d}, voice[:8])), reason: UnknownPPP},
+	{name: "arp in a vn-tag", link: ether, data: eth(etherVNTag, slices.Concat([]byte{0, 1, 0, 2, 8, 6}, voice)), reason: ARP},
 	{name: "stp", link: ether, data: dot3(slices.Concat([]byte{0x42, 0x42, 3}, voice)), reason: STP},
 	{name: "netbeui", link: ether, data: dot3(slices.Concat([]byte{0xf0, 0xf0, 3}, voice)), reason: LLC},
 	{name: "cdp", link: ether, data: dot3(snap(0x00000c, 0x2000, voice)), reason: LLC},
@@ -157,18 +153,17 @@ var reasonPaths = []path{
 		data: append(eth(etherIPv6, ip6(60, with(extension(17, 1, voice[:8]), func(b []byte) { b[1] = 2 }))), make([]byte, 40)...)},
 	{name: "ipv6 room for no extension", link: ether, data: append(eth(etherIPv6, ip6(60, voice[:7])), make([]byte, 40)...), reason: BadExtension},
 	{name: "ipv6 no next header", link: ether, data: eth(etherIPv6, ip6(59, nil)), reason: NoNextHeader},
-	{name: "ipv4 later fragment", link: ether, data: eth(etherIPv4, ip4Fragment(17, 3, false, voice)), reason: FragmentLater},
-	{name: "ipv4 middle fragment", link: ether, data: eth(etherIPv4, ip4Fragment(17, 3, true, voice[:24])), reason: FragmentLater},
-	{name: "ipv6 later fragment", link: ether, data: eth(etherIPv6, ip6(44, fragment6(17, 3, false, voice))), reason: FragmentLater},
 	{name: "icmp", link: ether, data: eth(etherIPv4, ip4(1, voice)), reason: ICMP},
 	{name: "icmpv6", link: ether, data: eth(etherIPv6, ip6(58, voice)), reason: ICMP},
 	{name: "igmp", link: ether, data: eth(etherIPv4, ip4Options(2, make([]byte, 4), voice)), reason: IGMP},
-	{name: "gre", link: ether, data: eth(etherIPv4, ip4(47, voice)), reason: TunnelGRE},
-	{name: "ip in ip", link: ether, data: eth(etherIPv4, ip4(4, ip4(17, rtp))), reason: TunnelIP},
-	{name: "6in4", link: ether, data: eth(etherIPv4, ip4(41, ip6(17, rtp))), reason: TunnelIP},
-	{name: "esp", link: ether, data: eth(etherIPv4, ip4(50, voice)), reason: TunnelESP},
-	{name: "l2tpv3", link: ether, data: eth(etherIPv4, ip4(115, voice)), reason: TunnelL2},
-	{name: "mpls in ip", link: ether, data: eth(etherIPv4, ip4(137, voice)), reason: TunnelMPLS},
+	{name: "gre of another version", link: ether, data: eth(etherIPv4, ip4(47, slices.Concat([]byte{0, 2, 8, 0}, voice))), reason: TunnelGRE},
+	{name: "pptp without payload", link: ether, data: eth(etherIPv4, ip4(47, slices.Concat([]byte{0x20, 0x81, 0x88, 0x0b, 0, 0, 0, 1}, voice))), reason: TunnelGRE},
+	{name: "gre of something", link: ether, data: eth(etherIPv4, ip4(47, slices.Concat([]byte{0, 0, 0x12, 0x34}, voice))), reason: UnknownEtherType},
+	{name: "gre keep-alive", link: ether, data: eth(etherIPv4, ip4(47, []byte{0, 0, 0, 0})), reason: UnknownEtherType},
+	{name: "esp", link: ether, data: eth(etherIPv4, ip4(50, jumbo[:100])), reason: TunnelESP},
+	{name: "l2tpv3 control", link: ether, data: eth(etherIPv4, ip4(115, make([]byte, 40))), reason: TunnelL2},
+	{name: "l2tpv3 of something", link: ether, data: eth(etherIPv4, ip4(115, jumbo[:60])), reason: TunnelL2},
+	{name: "ether-ip version 4", link: ether, data: eth(etherIPv4, ip4(97, slices.Concat([]byte{0x40, 0}, eth(etherIPv4, ip4(17, rtp))))), reason: TunnelL2},
 	{name: "ospf", link: ether, data: eth(etherIPv4, ip4(89, voice)), reason: OtherProtocol},
 	{name: "short udp", link: ether, data: append(eth(etherIPv4, ip4(17, rtp[:7])), make([]byte, 20)...), reason: ShortTransport},
 	{name: "short tcp", link: ether, data: append(eth(etherIPv4, ip4(6, tcp(1, 2, nil, nil)[:19])), make([]byte, 20)...), reason: ShortTransport},
@@ -231,7 +226,7 @@ func TestPaths(t *testing.T) {
 			f := &b.Frames[0]
 			f.Time, f.Clock, f.Seq, f.Iface = 30, 40, 50, 60
 			var d Decoder
-			d.Batch(b)
+			d.Decode(b)
 			s := d.Stats()
 			checkLedger(t, &s)
 			for n := range numNotes {
@@ -262,7 +257,7 @@ func TestTruncated(t *testing.T) {
 				b := oneFrame(c.link, c.data)
 				b.Frames[0].Data = slices.Clone(c.data[:n]) // so that a read beyond n panics
 				var d Decoder
-				d.Batch(b)
+				d.Decode(b)
 				s := d.Stats()
 				checkLedger(t, &s)
 				if s.Notes[NoteCut] != 1 {
@@ -281,7 +276,7 @@ func TestTruncated(t *testing.T) {
 					if got := p.Flags&frame.FlagCut != 0; got != cut {
 						t.Fatalf("%d bytes: cut = %v, want %v", n, got, cut)
 					}
-				case TruncatedLink, TruncatedIP, TruncatedTransport, c.reason:
+				case TruncatedLink, TruncatedIP, TruncatedTransport, TruncatedTunnel, c.reason:
 				default:
 					t.Fatalf("%d bytes: %v", n, got)
 				}
@@ -297,9 +292,9 @@ func TestReached(t *testing.T) {
 		for n := range min(len(c.data), 300) {
 			b := oneFrame(c.link, c.data)
 			b.Frames[0].Data = c.data[:n]
-			d.Batch(b)
+			d.Decode(b)
 		}
-		d.Batch(oneFrame(c.link, c.data))
+		d.Decode(oneFrame(c.link, c.data))
 	}
 	s := d.Stats()
 	for r := none + 1; r < numReasons; r++ {
@@ -329,8 +324,8 @@ func TestTables(t *testing.T) {
 	add(ether, eth(etherIPv4, ip4(89, nil)))
 	add(ether, eth(etherIPv4, ip4(112, nil)))
 	var d Decoder
-	d.Batch(b)
-	d.Batch(b)
+	d.Decode(b)
+	d.Decode(b)
 	s, sum := d.Stats(), d.Stats()
 	sum.Add(&s)
 	for i := range s.EtherTypes.Rows {
@@ -382,7 +377,6 @@ func TestNames(t *testing.T) {
 	}
 	for _, c := range []struct{ got, want string }{
 		{TCPBadHeader.String(), "tcp-bad-header"},
-		{FragmentLater.String(), "fragment-later"},
 		{NoteUDPBeyondIP.String(), "udp-beyond-ip"},
 		{Reason(200).String(), "reason 200"},
 	} {
@@ -396,10 +390,10 @@ func TestNames(t *testing.T) {
 func TestReuse(t *testing.T) {
 	var d Decoder
 	b := oneFrame(ether, eth(etherVLAN, tag(7, etherIPv6, ip6(17, rtp))))
-	d.Batch(b)
+	d.Decode(b)
 	memory := &b.Packets[0]
 	b.Frames = oneFrame(ether, eth(etherIPv4, ip4(17, udp(10000, 20000, nil)))).Frames
-	d.Batch(b)
+	d.Decode(b)
 	want := usual(frame.Packet{Payload: []byte{}})
 	want.Time, want.Clock, want.Seq, want.Iface = 0, 0, 0, 0
 	checkPacket(t, b.Packets[0], want)
@@ -407,7 +401,7 @@ func TestReuse(t *testing.T) {
 		t.Error("packets were allocated again")
 	}
 	b.Frames = nil
-	d.Batch(b)
+	d.Decode(b)
 	if len(b.Packets) != 0 {
 		t.Errorf("%d packets of no frames", len(b.Packets))
 	}
@@ -419,21 +413,24 @@ func TestNoAllocation(t *testing.T) {
 		b.Frames = append(b.Frames, oneFrame(c.link, c.data).Frames...)
 	}
 	var d Decoder
-	d.Batch(b)
-	if n := testing.AllocsPerRun(100, func() { d.Batch(b) }); n != 0 {
+	d.Decode(b)
+	if n := testing.AllocsPerRun(100, func() { d.Decode(b) }); n != 0 {
 		t.Errorf("Batch: %v allocations", n)
 	}
 }
 
-// checkLedger wants frames = packets + Σ reasons.
+// checkLedger wants all sums of Stats to hold.
 func checkLedger(t *testing.T, s *Stats) {
 	t.Helper()
-	sum := s.Packets
+	sum := s.Packets + s.Fragments
 	for _, n := range s.Reasons {
 		sum += n
 	}
 	if sum != s.Frames || s.Reasons[none] != 0 {
-		t.Fatalf("%d frames, but %d packets and reasons %v", s.Frames, s.Packets, s.Reasons)
+		t.Fatalf("%d frames, but %d packets, %d fragments and reasons %v", s.Frames, s.Packets, s.Fragments, s.Reasons)
+	}
+	if !s.Balanced() || s.JoinedReasons[none] != 0 {
+		t.Fatalf("fragments: %v and %v of %+v", s.Fates(), s.Datagrams(), s.Joined)
 	}
 }
 
@@ -461,11 +458,11 @@ func checkPacket(t *testing.T, got, want frame.Packet) {
 		Seq                     uint64
 		Src, Dst                netip.AddrPort
 		Len                     uint32
-		VLAN, Iface             uint16
+		VLAN, Iface, Tunnel     uint16
 		Proto, TTL, DSCP, Flags byte
 	}
 	simple := func(p frame.Packet) plain {
-		return plain{p.Time, p.Clock, p.Seq, p.Src.Netip(), p.Dst.Netip(), p.Len, p.VLAN, p.Iface, p.Proto, p.TTL, p.DSCP, p.Flags}
+		return plain{p.Time, p.Clock, p.Seq, p.Src.Netip(), p.Dst.Netip(), p.Len, p.VLAN, p.Iface, p.Tunnel, p.Proto, p.TTL, p.DSCP, p.Flags}
 	}
 	if g, w := simple(got), simple(want); g != w {
 		t.Errorf("packet\n got %+v\nwant %+v", g, w)

@@ -21,14 +21,8 @@ func etherTypeReason(etherType uint16) Reason {
 		return PTP
 	case 0x88e5:
 		return MACsec
-	case 0x8847, 0x8848:
-		return TunnelMPLS
-	case 0x8863, 0x8864:
+	case 0x8863:
 		return TunnelPPPoE
-	case 0x893f, 0x8926:
-		return TunnelVNTag
-	case 0x8903, 0x22f3, 0x88e7:
-		return TunnelFabric
 	}
 	return UnknownEtherType
 }
@@ -40,16 +34,6 @@ func protocolReason(protocol uint8) Reason {
 		return ICMP
 	case 2:
 		return IGMP
-	case 4, 41:
-		return TunnelIP
-	case 47:
-		return TunnelGRE
-	case 50:
-		return TunnelESP
-	case 97, 115:
-		return TunnelL2
-	case 137:
-		return TunnelMPLS
 	case protoNoNext:
 		return NoNextHeader
 	}
@@ -67,7 +51,7 @@ func EtherTypeName(etherType uint16) string {
 		0x88b5: "experimental", 0x88b6: "experimental", 0x88b7: "oui-extended", 0x88b8: "goose",
 		0x88ba: "sampled-values", 0x88c7: "802.11-preauth", 0x88e1: "homeplug-av", 0x88f5: "mvrp",
 		0x88fb: "prp", 0x8902: "cfm", 0x8906: "fcoe", 0x8909: "cisco-metadata", 0x8914: "fip",
-		0x892f: "hsr", 0x8940: "ecp", 0x894f: "nsh", 0x9000: "loopback",
+		0x892f: "hsr", 0x8940: "ecp", 0x9000: "loopback",
 	}[etherType])
 }
 
@@ -80,6 +64,17 @@ func ProtocolName(protocol uint16) string {
 		108: "ipcomp", 112: "vrrp", 113: "pgm", 118: "stp", 124: "isis", 133: "fc", 135: "mobility",
 		136: "udplite", 138: "manet", 139: "hip", 140: "shim6", 141: "wesp", 142: "rohc",
 		143: "ethernet", 253: "experimental", 254: "experimental", 255: "reserved",
+	}[protocol])
+}
+
+// PPPName names a PPP protocol of Stats.PPP: "0x003d multilink", or the number
+// alone (IANA ppp-numbers).
+func PPPName(protocol uint16) string {
+	return withName(fmt.Sprintf("0x%04x", protocol), map[uint16]string{
+		0x0023: "osi", 0x0027: "decnet", 0x0029: "appletalk", 0x002b: "ipx", 0x002d: "tcp-compressed",
+		0x002f: "tcp-uncompressed", 0x0031: "bridging", 0x003d: "multilink", 0x0053: "encrypted",
+		0x0055: "link-encrypted", 0x00fb: "link-compressed", 0x00fd: "compressed", 0x0201: "802.1d",
+		0x0207: "cdp",
 	}[protocol])
 }
 

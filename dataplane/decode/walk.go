@@ -22,54 +22,91 @@ const (
 	nullLen  = 4
 	llcLen   = 3
 	snapLen  = 5 // OUI and protocol id behind the LLC header
-	ipv4Len  = 20
-	ipv6Len  = 40
 
-	maxTags       = 4    // VLAN tags in a row
-	maxExtensions = 8    // IPv6 extension headers in a row
-	maxPlain      = 1518 // an untagged Ethernet frame with its checksum (IEEE 802.3)
+	maxTags  = 4    // VLAN tags in a row
+	maxPlain = 1518 // an untagged Ethernet frame with its checksum (IEEE 802.3)
 )
 
 // EtherTypes that the walk acts upon.
 const (
-	etherIPv4  = 0x0800
-	etherIPv6  = 0x86dd
-	etherVLAN  = 0x8100 // 802.1Q
-	etherQinQ  = 0x88a8 // 802.1ad
-	etherQinQ1 = 0x9100 // QinQ before 802.1ad, as some vendors still send it
-	etherQinQ2 = 0x9200
-	etherQinQ3 = 0x9300
-	etherMin   = 0x0600 // EtherTypes begin here
-	lengthMax  = 1500   // 802.3 lengths end here
+	etherIPv4       = 0x0800
+	etherIPv6       = 0x86dd
+	etherVLAN       = 0x8100 // 802.1Q
+	etherQinQ       = 0x88a8 // 802.1ad
+	etherQinQ1      = 0x9100 // QinQ before 802.1ad, as some vendors still send it
+	etherQinQ2      = 0x9200
+	etherQinQ3      = 0x9300
+	etherTRILL      = 0x22f3
+	etherBridging   = 0x6558 // an Ethernet frame, inside of GRE and Geneve
+	etherMPLS       = 0x8847
+	etherMPLSMulti  = 0x8848
+	etherPPPoE      = 0x8864 // session
+	etherPBB        = 0x88e7 // 802.1ah
+	etherFabricPath = 0x8903
+	etherVNTag      = 0x8926
+	etherETag       = 0x893f // 802.1BR
+	etherNSH        = 0x894f
+	etherMin        = 0x0600 // EtherTypes begin here
+	lengthMax       = 1500   // 802.3 lengths end here
 )
 
-// IP protocol numbers that the walk acts upon.
-const (
-	protoHopByHop    = 0
-	protoRouting     = 43
-	protoFragment    = 44
-	protoAH          = 51
-	protoNoNext      = 59
-	protoDestination = 60
-)
-
-// headers is what the walk finds out on its way to the transport header.
+// headers is what the walk finds out on its way to the transport header. What
+// belongs to a packet goes into the packet at once. All offsets count from the
+// beginning of the frame. One headers serves frame after frame: begin resets
+// what may be read before it is written.
 type headers struct {
-	src, dst frame.Addr // of the innermost IP header
-	off      int        // where the transport header begins in Data
-	end      int        // where the IP payload ends by the IP header; may lie beyond Data
-	notes    uint16     // bits 1<<Note
-	number   uint16     // what a Reason's table counts by: EtherType, protocol or address family
-	vlan     uint16     // id of the outermost tag
-	tags     uint8
-	proto    uint8 // of the transport header
-	ttl      uint8
-	tos      uint8 // type of service, or traffic class
-	fragment bool
+	data     []byte        // captured bytes, of a tunnel's inside up to its end
+	wire     int           // where the frame, or the tunnel's inside, ends on the wire
+	ports    *portSet      // of tunnels
+	packet   *frame.Packet // being filled: addresses, Proto, TTL, DSCP and ID are of the innermost IP header
+	ip       int           // where the innermost IP header begins
+	off      int           // where the transport header begins
+	end      int           // where the IP payload ends by the IP header; may lie beyond data
+	fragment uint32        // offset in bytes of a fragment, and moreFragments
+	id       uint32        // identification of a fragment
+	six      bool          // the fragment is one of IPv6
+	number   uint16        // what a Reason's table counts by: EtherType, protocol or address family
+
+	notes  uint16 // bits 1<<Note
+	tags   uint8
+	layers uint8 // tunnels around
+	depth  uint8 // IP headers around the innermost one
+
+	tunnel             frame.Tunnel // the innermost, if layers > 0
+	outerSrc, outerDst frame.Addr   // of the outermost IP header, if depth > 0
+	trace              trace        // of tunnels
+	traced             bool         // tunnel or trace is not zero
+	from               *way         // where tunnel and the outermost addresses have been taken from, unchanged
+	place              uint16       // of tunnel in the batch, if it was listed last; else 0
 }
 
-// walk reads the layers of f down to the transport header. It returns none, or
-// the reason why there is no transport header. h must be zero.
+// moreFragments is the bit of headers.fragment beside the offset.
+const moreFragments = 1
+
+// begin makes h ready for the walk of f, whose packet is to be p.
+func (h *headers) begin(f *frame.Frame, p *frame.Packet) {
+	if h.traced {
+		h.tunnel, h.trace, h.traced, h.from, h.place = frame.Tunnel{}, trace{}, false, nil, 0
+	}
+	h.data = f.Data
+	h.wire = max(int(f.Len), len(f.Data)) // files exist that say less than they hold
+	h.packet = p
+	h.notes, h.tags, h.layers, h.depth = 0, 0, 0, 0
+	p.VLAN, p.Flags = 0, 0
+}
+
+// outer is the hash of the outermost addresses.
+func (h *headers) outer() uint64 {
+	src, dst := h.packet.Src.Addr, h.packet.Dst.Addr
+	if h.depth > 0 {
+		src, dst = h.outerSrc, h.outerDst
+	}
+	return frame.FlowHash(frame.Endpoint{Addr: src}, frame.Endpoint{Addr: dst})
+}
+
+// walk reads the layers of f down to the transport header, or to what IP
+// carries in its place. It returns none, or the reason why there is no such
+// thing, or fragment; or packet, where it could go all the way.
 func walk(f *frame.Frame, h *headers) Reason {
 	data := f.Data
 	switch f.Link {
@@ -79,82 +116,90 @@ func walk(f *frame.Frame, h *headers) Reason {
 		}
 		etherType := binary.BigEndian.Uint16(data[12:])
 		if etherType == etherIPv4 { // most frames; spares a call
-			return ipv4(f, etherLen, h)
+			return ipv4(h, etherLen)
 		}
-		return network(f, etherLen, etherType, h)
+		return network(h, etherLen, etherType)
 	case frame.LinkSLL:
 		if len(data) < sllLen {
 			return TruncatedLink
 		}
-		return cooked(f, sllLen, binary.BigEndian.Uint16(data[2:]), binary.BigEndian.Uint16(data[14:]), h)
+		return cooked(h, sllLen, binary.BigEndian.Uint16(data[2:]), binary.BigEndian.Uint16(data[14:]))
 	case frame.LinkSLL2:
 		if len(data) < sll2Len {
 			return TruncatedLink
 		}
-		return cooked(f, sll2Len, binary.BigEndian.Uint16(data[8:]), binary.BigEndian.Uint16(data), h)
+		return cooked(h, sll2Len, binary.BigEndian.Uint16(data[8:]), binary.BigEndian.Uint16(data))
 	case frame.LinkRaw, linkRawBSD, linkRawOpenBSD:
-		return rawIP(f, h)
+		return rawIP(h, 0)
 	case frame.LinkIPv4:
-		return ipv4(f, 0, h)
+		return ipv4(h, 0)
 	case frame.LinkIPv6:
-		return ipv6(f, 0, h)
+		return ipv6(h, 0)
 	case frame.LinkNull, frame.LinkLoop:
-		return loopback(f, h)
+		return loopback(h)
 	}
 	return UnknownLink
 }
 
+// ethernet reads the Ethernet header of a frame inside a tunnel.
+func ethernet(h *headers, off int) Reason {
+	if len(h.data) < off+etherLen {
+		return TruncatedLink
+	}
+	h.varies(off, 12)
+	return network(h, off+etherLen, binary.BigEndian.Uint16(h.data[off+12:]))
+}
+
 // network goes on behind a link-layer header by its EtherType, or 802.3 length.
-// It is also where the inside of a tunnel that carries EtherTypes begins.
-func network(f *frame.Frame, off int, etherType uint16, h *headers) Reason {
-	for {
+func network(h *headers, off int, etherType uint16) Reason {
+	for tags := 0; ; tags++ {
 		switch etherType {
 		case etherIPv4:
-			return ipv4(f, off, h)
+			return ipv4(h, off)
 		case etherIPv6:
-			return ipv6(f, off, h)
+			return ipv6(h, off)
 		case etherVLAN, etherQinQ, etherQinQ1, etherQinQ2, etherQinQ3:
-			if h.tags == maxTags {
+			if tags == maxTags {
 				return TooManyTags
 			}
-			if len(f.Data) < off+tagLen {
+			if len(h.data) < off+tagLen {
 				return TruncatedLink
 			}
 			if h.tags == 0 {
-				h.vlan = binary.BigEndian.Uint16(f.Data[off:]) & 0x0fff
+				h.packet.VLAN = binary.BigEndian.Uint16(h.data[off:]) & 0x0fff
+				h.packet.Flags = frame.FlagVLAN
 				h.notes |= 1 << NoteVLAN
 			}
 			h.tags++
-			etherType = binary.BigEndian.Uint16(f.Data[off+2:])
+			etherType = binary.BigEndian.Uint16(h.data[off+2:])
 			off += tagLen
 			continue
 		}
 		if etherType <= lengthMax {
-			return llc(f, off, h)
+			return llc(h, off)
 		}
-		h.number = etherType
-		return etherTypeReason(etherType)
+		return linkTunnel(h, off, etherType)
 	}
 }
 
 // llc reads an IEEE 802.2 header; SNAP leads back to EtherTypes (RFC 1042).
-func llc(f *frame.Frame, off int, h *headers) Reason {
+func llc(h *headers, off int) Reason {
 	const (
 		sapSTP  = 0x42
 		sapIPv4 = 0x06
 		sapSNAP = 0xaa
 		control = 0x03 // unnumbered information
 	)
-	if len(f.Data) < off+llcLen {
+	if len(h.data) < off+llcLen {
 		return TruncatedLink
 	}
-	b := f.Data[off:]
+	b := h.data[off:]
 	off += llcLen
 	switch dsap := b[0]; {
 	case dsap == sapSTP:
 		return STP
 	case dsap == sapIPv4 && b[2] == control:
-		return ipv4(f, off, h)
+		return ipv4(h, off)
 	case dsap != sapSNAP || b[2] != control:
 		return LLC
 	}
@@ -166,12 +211,12 @@ func llc(f *frame.Frame, off int, h *headers) Reason {
 	if b[3] != 0 || b[4] != 0 || b[5] != 0 && b[5] != 0xf8 || etherType < etherMin {
 		return LLC
 	}
-	return network(f, off+snapLen, etherType, h)
+	return network(h, off+snapLen, etherType)
 }
 
 // cooked goes on behind a Linux cooked header. Its protocol is an EtherType, or
 // below those a number of Linux's own: 4 for a frame that begins with LLC.
-func cooked(f *frame.Frame, off int, hardware, protocol uint16, h *headers) Reason {
+func cooked(h *headers, off int, hardware, protocol uint16) Reason {
 	const (
 		hardwareNetlink = 824 // protocol is a netlink family
 		protocolLLC     = 4
@@ -181,21 +226,21 @@ func cooked(f *frame.Frame, off int, hardware, protocol uint16, h *headers) Reas
 		h.number = protocol
 		return UnknownFamily
 	case protocol == protocolLLC:
-		return llc(f, off, h)
+		return llc(h, off)
 	}
-	return network(f, off, protocol, h)
+	return network(h, off, protocol)
 }
 
 // rawIP goes on by the version of the IP header.
-func rawIP(f *frame.Frame, h *headers) Reason {
-	if len(f.Data) == 0 {
+func rawIP(h *headers, off int) Reason {
+	if len(h.data) <= off {
 		return TruncatedIP
 	}
-	switch f.Data[0] >> 4 {
+	switch h.data[off] >> 4 {
 	case 4:
-		return ipv4(f, 0, h)
+		return ipv4(h, off)
 	case 6:
-		return ipv6(f, 0, h)
+		return ipv6(h, off)
 	}
 	return BadIPVersion
 }
@@ -203,149 +248,20 @@ func rawIP(f *frame.Frame, h *headers) Reason {
 // loopback goes on by the address family in the first four bytes: in the byte
 // order of the capturing machine (NULL) or in network order (LOOP). Families
 // are small numbers, so that either order can be told from the other.
-func loopback(f *frame.Frame, h *headers) Reason {
-	if len(f.Data) < nullLen {
+func loopback(h *headers) Reason {
+	if len(h.data) < nullLen {
 		return TruncatedLink
 	}
-	family := binary.LittleEndian.Uint32(f.Data)
+	family := binary.LittleEndian.Uint32(h.data)
 	if family > 0xffff {
-		family = binary.BigEndian.Uint32(f.Data)
+		family = binary.BigEndian.Uint32(h.data)
 	}
 	switch family {
 	case 2:
-		return ipv4(f, nullLen, h)
+		return ipv4(h, nullLen)
 	case 10, 24, 28, 30: // AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin
-		return ipv6(f, nullLen, h)
+		return ipv6(h, nullLen)
 	}
 	h.number = uint16(family)
 	return UnknownFamily
 }
-
-// ipv4 reads an IPv4 header (RFC 791).
-func ipv4(f *frame.Frame, off int, h *headers) Reason {
-	if len(f.Data) < off+ipv4Len {
-		return TruncatedIP
-	}
-	b := (*[ipv4Len]byte)(f.Data[off:])
-	header := ipv4Len
-	if b[0] != 0x45 { // options, or rubbish
-		header = int(b[0]&0x0f) * 4
-		if b[0]>>4 != 4 || header < ipv4Len {
-			return IPv4BadHeader
-		}
-		if len(f.Data) < off+header {
-			return TruncatedIP
-		}
-	}
-	h.off = off + header
-	h.end = off + int(binary.BigEndian.Uint16(b[2:4]))
-	if h.end > len(f.Data) || h.end < h.off {
-		if h.end == off {
-			// Segmentation offload leaves the length to the network card, or
-			// the packet is too long for the field.
-			h.end = wireLen(f)
-			h.notes |= 1 << NoteNoIPLength
-		}
-		if h.end < h.off {
-			return IPv4BadHeader
-		}
-		if h.end > wireLen(f) {
-			h.notes |= 1 << NoteSliced
-		}
-	}
-	h.tos = b[1]
-	h.ttl = b[8]
-	h.proto = b[9]
-	h.src = frame.AddrFrom4(b[12:])
-	h.dst = frame.AddrFrom4(b[16:])
-	if fragment := binary.BigEndian.Uint16(b[6:8]) & 0x3fff; fragment != 0 { // more fragments, or an offset
-		h.fragment = true
-		if fragment&0x1fff != 0 {
-			return FragmentLater
-		}
-	}
-	if h.proto == protoAH {
-		return extensions(f, h)
-	}
-	return none
-}
-
-// ipv6 reads an IPv6 header with its extensions (RFC 8200).
-func ipv6(f *frame.Frame, off int, h *headers) Reason {
-	if len(f.Data) < off+ipv6Len {
-		return TruncatedIP
-	}
-	b := f.Data[off : off+ipv6Len]
-	if b[0]>>4 != 6 {
-		return IPv6BadHeader
-	}
-	h.off = off + ipv6Len
-	h.end = h.off + int(binary.BigEndian.Uint16(b[4:]))
-	if h.end == h.off && b[6] != protoNoNext {
-		// A jumbogram (RFC 2675), or segmentation offload.
-		h.end = wireLen(f)
-		h.notes |= 1 << NoteNoIPLength
-	}
-	if h.end > wireLen(f) {
-		h.notes |= 1 << NoteSliced
-	}
-	h.tos = b[0]<<4 | b[1]>>4
-	h.proto = b[6]
-	h.ttl = b[7]
-	h.src = frame.AddrFrom16(b[8:])
-	h.dst = frame.AddrFrom16(b[24:])
-	if h.proto == frame.ProtoUDP || h.proto == frame.ProtoTCP {
-		return none
-	}
-	return extensions(f, h)
-}
-
-// extensions skips the extension headers at h.off (RFC 8200 section 4), and
-// the authentication header of either IP version (RFC 4302).
-func extensions(f *frame.Frame, h *headers) Reason {
-	const unit = 8 // the shortest extension header, and what their lengths count in
-	for range maxExtensions {
-		switch h.proto {
-		case protoHopByHop, protoRouting, protoDestination, protoFragment, protoAH:
-		default:
-			return none
-		}
-		if h.off+unit > h.end {
-			return BadExtension
-		}
-		if h.off+unit > len(f.Data) {
-			return TruncatedIP
-		}
-		b := f.Data[h.off : h.off+unit]
-		length := unit * (1 + int(b[1]))
-		switch h.proto {
-		case protoFragment:
-			length = unit
-			// An offset of 0 with no more fragments is a whole datagram (RFC 6946).
-			if fragment := binary.BigEndian.Uint16(b[2:]) &^ 6; fragment != 0 {
-				h.fragment = true
-				if fragment != 1 {
-					return FragmentLater
-				}
-			}
-		case protoAH:
-			length = 4 * (2 + int(b[1]))
-		}
-		h.proto = b[0]
-		h.off += length
-		if h.off > h.end {
-			return BadExtension
-		}
-		if h.off > len(f.Data) {
-			return TruncatedIP
-		}
-	}
-	switch h.proto {
-	case protoHopByHop, protoRouting, protoDestination, protoFragment, protoAH:
-		return TooManyExtensions
-	}
-	return none
-}
-
-// wireLen is the length of f on the wire; files exist that say less than they hold.
-func wireLen(f *frame.Frame) int { return max(int(f.Len), len(f.Data)) }

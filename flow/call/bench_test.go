@@ -12,7 +12,7 @@ import (
 // steady is a table with one established call, and messages of it.
 func steady(t testing.TB, lines ...string) (*Table, []*sip.Message, *Meta) {
 	tt := new(testing.T)
-	table := NewTable(Options{Limits: Limits{MaxMessages: 8}, Publish: func(Ref, *Media, int64) {}})
+	table := NewTable(Options{Limits: Limits{MaxMessages: 8, LinkHeader: "X-Link"}, Publish: func(Ref, *Media, int64) {}})
 	var out []*sip.Message
 	var meta *Meta
 	take := func(line string) *sip.Message {
@@ -38,15 +38,25 @@ func steady(t testing.TB, lines ...string) (*Table, []*sip.Message, *Meta) {
 }
 
 func TestNoAllocation(t *testing.T) {
-	var info []string
+	var info, digits []string
 	for i := range 40 {
 		info = append(info, fmt.Sprintf("A>B INFO %d", i+2), fmt.Sprintf("B>A 200 INFO %d", i+2))
+		digits = append(digits, fmt.Sprintf("A>B INFO %d relay=%d/100", i+2, i%10))
 	}
 	for _, c := range []struct {
 		name  string
 		lines []string
 	}{
 		{"messages", info},
+		{"digits", digits},
+		{"links", []string{
+			"A>B INVITE 100 to=b \"Session-ID: ab30317f1a784dc48ff824d0d3715d86;remote=47755A9DE7794BA387653F2099600EF2\" \"X-CID: 1@x\"",
+			"B>A 200 INVITE 100 \"P-Charging-Vector: icid-value=7\" \"Replaces: 2@y;to-tag=1\" \"X-Link: 1\"", "A>B ACK 100",
+		}},
+		{"keys", []string{
+			"A>B INVITE 100 to=b sdp=10.1.0.1:4000//RTP-SAVP/a2V5MQ==", "B>A 200 INVITE 100 sdp=10.1.0.2:6000//RTP-SAVP/a2V5Mg==", "A>B ACK 100",
+			"A>B INVITE 101 to=b sdp=10.1.0.1:4000//RTP-SAVP/a2V5Mw==", "B>A 200 INVITE 101 sdp=10.1.0.2:6004//udptl", "A>B ACK 101",
+		}},
 		{"retransmissions", []string{"A>B ACK 1", "B>A 200 INVITE 1 sdp=10.1.0.2:6000"}},
 		{"re-INVITEs", []string{
 			"A>B INVITE 100 to=b sdp=10.1.0.1:4000/sendonly", "B>A 200 INVITE 100 sdp=10.1.0.2:6000/recvonly \"Session-Expires: 1800\"", "A>B ACK 100",

@@ -15,8 +15,9 @@
 // An INVITE begins it (or, where the capture began later, any message that can
 // only belong to a call). Messages move it from state to state; a state that
 // lasts too long ends it. Then Closed is called: no message will change it any
-// more, and the owner collects its media streams, hands them over with
-// AddStream, and takes the record from Finish, which frees the slot.
+// more, and the owner collects its media streams and their digits, hands them
+// over with AddStream and AddDigits, and takes the record from Finish, which
+// frees the slot.
 //
 // # Hops
 //
@@ -25,6 +26,13 @@
 // CSeq, RSeq and body are equal) is a retransmission: it is counted and changes
 // nothing else. The same message on another hop (same method or status, CSeq
 // and tags) is a copy: it may name other media endpoints, but counts once.
+//
+// # Mirrors of one direction
+//
+// Some mirror ports deliver one direction only. A call is taken to come from
+// such a one (record.OneDirection) if no host both sent and received messages of
+// it, and one of them implies another that was not seen: see oneDirection. Then
+// nothing is said of media that is missing.
 package call
 
 import (
@@ -47,7 +55,8 @@ type Meta struct {
 	Time, Clock int64  // as in frame.Frame
 	Seq         uint64 // as in frame.Frame
 	Src, Dst    frame.Endpoint
-	Proto       uint8 // frame.ProtoUDP, …
+	Transport   record.Transport
+	Tunnel      record.Tunnel
 	VLAN        int32 // -1: untagged
 	DSCP        uint8
 	Cut         bool // the snap length cut the message
@@ -109,7 +118,11 @@ func NewTable(o Options) *Table {
 // Message takes the next message. m is borrowed during the call. Timers that
 // run out before meta.Clock fire first; one that runs out at that clock is
 // moved by the message.
-func (t *Table) Message(m *sip.Message, meta *Meta) {
+//
+// It reports whether the message was of a call, be it one that is over, or that
+// the full table refused. What is of none (REGISTER, OPTIONS, MESSAGE, … outside
+// of calls) is counted and left to others.
+func (t *Table) Message(m *sip.Message, meta *Meta) bool {
 	t.Advance(meta.Clock - 1)
 	t.stats.count(m)
 	id := m.Get(m.CallID)
@@ -121,14 +134,16 @@ func (t *Table) Message(m *sip.Message, meta *Meta) {
 		c = nil
 	}
 	if c == nil {
+		outside := t.stats.Outside
 		if c = t.open(h, id, m, meta, &k); c == nil {
-			return
+			return t.stats.Outside == outside
 		}
 	} else {
 		t.touch(c)
 	}
 	t.stats.InCalls++
 	t.take(c, m, meta, &k)
+	return true
 }
 
 // Advance fires every timer with a deadline at or before clock, in the order

@@ -137,7 +137,7 @@ a=candidate:2 1 TCP 1 10.0.0.1 9 typ host
 a=candidate:3 1 UDP 1 203.0.113.7 6000 typ srflx raddr 10.0.0.1 rport 5000
 `,
 			want: []published{{record.SideCaller, "audio", "192.0.2.1:4000", "192.0.2.1:4001", false, true, 0,
-				[]rtp.Payload{{Type: 77}}, []string{"10.0.0.1:5000", "203.0.113.7:6000"}}},
+				[]rtp.Payload{{Type: 77}}, []string{"10.0.0.1:5000 host", "203.0.113.7:6000 srflx"}}},
 			codecs: []string{"77"},
 		},
 		{
@@ -162,14 +162,14 @@ c=IN IP4 phone.example.com
 				Publish: func(_ Ref, m *Media, clock int64) {
 					p := published{m.Side, m.Kind.String(), m.At.String(), m.RTCP.String(), m.Mux, m.SRTP, m.Ptime, nil, nil}
 					p.payloads = append(p.payloads, m.Payloads[:m.N]...)
-					for _, e := range m.Candidates[:m.NCandidates] {
-						p.candidates = append(p.candidates, e.String())
+					for i, e := range m.Candidates[:m.NCandidates] {
+						p.candidates = append(p.candidates, e.String()+" "+m.CandidateTypes[i].String())
 					}
 					got = append(got, p)
 				},
 				Closed: func(ref Ref, _ int64) { closed = ref },
 			})
-			table.Message(parse(t, inviteHead+c.body), &Meta{Time: epoch, Clock: epoch, Proto: frame.ProtoTCP, VLAN: 42, DSCP: 26, Cut: true})
+			table.Message(parse(t, inviteHead+c.body), &Meta{Time: epoch, Clock: epoch, Transport: record.TCP, VLAN: 42, DSCP: 26, Cut: true})
 			table.CloseAll(epoch)
 			if g, w := fmt.Sprint(got), fmt.Sprint(c.want); g != w {
 				t.Errorf("published\n%s\nwant\n%s", g, w)
@@ -185,7 +185,7 @@ c=IN IP4 phone.example.com
 			if s := table.Stats(); s.BadSDP != c.bad {
 				t.Errorf("%d bad session descriptions, want %d", s.BadSDP, c.bad)
 			}
-			if r.Transport != "tcp" || r.VLAN != 42 || r.DSCP != 26 || r.Flags&record.SIPCut == 0 {
+			if r.Transport != record.TCP || r.VLAN != 42 || r.DSCP != 26 || r.Flags&record.SIPCut == 0 {
 				t.Errorf("got %q VLAN %d DSCP %d %v", r.Transport, r.VLAN, r.DSCP, r.Flags.Names())
 			}
 			if p := r.Caller; p.Name != `Al "the" Ice` || p.Number != "alice" || p.Domain != "2001:db8::1" {
@@ -221,15 +221,15 @@ func TestRefs(t *testing.T) {
 			open = c.ref()
 		}
 	}
-	if s.table.Finish(open) != nil || s.table.AddStream(open, &record.Stream{}) {
-		t.Error("a call that goes on was finished, or took a stream")
+	if s.table.Finish(open) != nil || s.table.AddStream(open, &record.Stream{}) || s.table.AddDigits(open, nil) {
+		t.Error("a call that goes on was finished, or took a stream or digits")
 	}
 	s.line("closeall 2")
 	old := s.closed[0]
 	if !s.table.AddStream(old, &record.Stream{}) || s.table.Finish(old) == nil {
 		t.Fatal("no record of a closed call")
 	}
-	if s.table.Finish(old) != nil || s.table.AddStream(old, &record.Stream{}) {
+	if s.table.Finish(old) != nil || s.table.AddStream(old, &record.Stream{}) || s.table.AddDigits(old, nil) {
 		t.Error("a record was built twice")
 	}
 	s.line("3 A>B INVITE 1 call=z")
@@ -268,7 +268,13 @@ func TestBounds(t *testing.T) {
 		s.line(fmt.Sprintf("%d A>B INVITE %d branch=x%d sdp=%s \"User-Agent: %s%d\"", i, i+1, i, ports, strings.Repeat("x", 400), i))
 		s.line(fmt.Sprintf("%d B>A 180 INVITE %d branch=x%d to=t%d", i, i+1, i, i))
 	}
+	for i := range 2000 {
+		s.line(fmt.Sprintf("2000 A>B INFO %d relay=5/100", 3000+i))
+	}
 	c := s.table.slots[0]
+	if len(c.dialled) != maxDigits {
+		t.Errorf("%d digits", len(c.dialled))
+	}
 	if len(c.messages) != 50 || len(c.legs) > maxLegs || len(c.media) > maxMedia || len(c.bytes) > maxText || len(c.branches) > maxBranches {
 		t.Errorf("%d messages, %d legs, %d media, %d bytes, %d branches", len(c.messages), len(c.legs), len(c.media), len(c.bytes), len(c.branches))
 	}
@@ -279,6 +285,10 @@ func TestBounds(t *testing.T) {
 	s.line("closeall 3003")
 	if len(s.closed) != 3 {
 		t.Fatalf("%d calls, want 3", len(s.closed))
+	}
+	s.table.AddDigits(s.closed[0], make([]record.Digit, 300))
+	if r := s.table.Finish(s.closed[0]); len(r.Digits) != maxDigits || r.Digits[maxDigits-1].Time != 0 {
+		t.Errorf("%d digits, not the first ones", len(r.Digits))
 	}
 	if r := s.table.Finish(s.closed[1]); len(r.CallID) != maxCallID || r.MessagesTotal != 2 {
 		t.Errorf("Call-ID of %d bytes, %d messages", len(r.CallID), r.MessagesTotal)
@@ -393,6 +403,7 @@ func randomLine(r *rand.Rand, clock int, id string) string {
 	line += " " + pick("INVITE", "INVITE", "INVITE", "ACK", "BYE", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER", "OPTIONS")
 	line += fmt.Sprintf(" %d call=%s ", 1+r.IntN(3), id)
 	line += pick("", "", "to=b", "to=c", "from=z", "rev", "rev to=c", "vias=2", "vias=2 to=b", "branch=q")
-	line += pick("", "", " sdp=10.1.0.1:4000", " sdp=10.1.0.2:6000/sendonly", " sdp=0.0.0.0:1", " sdp=10.1.0.3:0")
+	line += pick("", "", " sdp=10.1.0.1:4000", " sdp=10.1.0.2:6000/sendonly", " sdp=0.0.0.0:1", " sdp=10.1.0.3:0",
+		" sdp=10.1.0.2:6004//udptl", " sdp=10.1.0.1:4000//RTP-SAVP/k", " relay=5/100", ` "X-CID: x" "P-Charging-Vector: icid-value=1"`, " tls")
 	return fmt.Sprintf("%d.%03d %s", clock, r.IntN(1000), line)
 }

@@ -25,6 +25,17 @@ func (t *Table) AddStream(ref Ref, s *record.Stream) bool {
 	return true
 }
 
+// AddDigits gives digits that were sent in RTP to a closed call, before Finish;
+// false if there is no such call. d is copied.
+func (t *Table) AddDigits(ref Ref, d []record.Digit) bool {
+	c := t.call(ref)
+	if c == nil || c.phase != closed {
+		return false
+	}
+	c.digits = append(c.digits, d...)
+	return true
+}
+
 // Finish builds the record of a closed call, and frees its slot; nil if there
 // is no such call, or it still goes on.
 func (t *Table) Finish(ref Ref) *record.Call {
@@ -53,6 +64,7 @@ func (c *call) reset() {
 		bytes: spare(c.bytes, spareBytes), messages: spare(c.messages, spareMessages),
 		endpoints: spare(c.endpoints, spareOther), legs: spare(c.legs, spareOther),
 		media: spare(c.media, spareOther), branches: spare(c.branches, spareOther),
+		dialled: spare(c.dialled, spareOther),
 	}
 }
 
@@ -120,7 +132,10 @@ func (c *call) record(sensor uint16) *record.Call {
 		Challenges: c.challenges, Holds: c.holds, Redirects: c.redirects, Refers: c.refers,
 		Infos: c.infos, Pracks: c.pracks, Updates: c.updates,
 		AuthUser: c.string(c.authUser),
-		VLAN:     c.vlan, DSCP: c.dscp, Transport: transport(c.proto),
+		VLAN:     c.vlan, DSCP: c.dscp, Transport: c.transport, Tunnel: c.tunnel,
+		SessionID: c.sessionIDs(), XCallID: c.string(c.xCallID), ICID: c.string(c.icid),
+		LinkHeader: c.string(c.linkHeader), Replaces: c.string(c.replacing),
+		Digits:   c.allDigits(),
 		Messages: c.ladder(), MessagesTotal: c.total, Streams: c.streams,
 	}
 	c.dialogs(r)
@@ -170,18 +185,6 @@ func addrPort(e frame.Endpoint) netip.AddrPort {
 		return netip.AddrPort{}
 	}
 	return e.Netip()
-}
-
-func transport(proto uint8) string {
-	switch proto {
-	case frame.ProtoUDP:
-		return "udp"
-	case frame.ProtoTCP:
-		return "tcp"
-	case frame.ProtoSCTP:
-		return "sctp"
-	}
-	return ""
 }
 
 // dialogs lists the legs, and finds the tag of the called: of the dialog that
@@ -257,6 +260,9 @@ func (c *call) verdicts(r *record.Call) (f record.Flags) {
 	if c.hold.held() {
 		f |= record.OnHoldAtEnd
 	}
+	if c.oneDirection() {
+		f |= record.OneDirection
+	}
 	var last [3]int64 // packet of each side while the call was answered
 	for i := range r.Streams {
 		s := &r.Streams[i]
@@ -276,6 +282,9 @@ func (c *call) verdicts(r *record.Call) (f record.Flags) {
 	}
 	if r.Outcome == record.Answered {
 		f |= c.directions(last, r.End)
+	}
+	if f&record.OneDirection != 0 {
+		f &^= record.OneWay | record.NoRTP
 	}
 	return f
 }

@@ -134,7 +134,7 @@ func (t *Table) inviteAnswered(c *call, e *event) {
 		if initial {
 			t.fails(c, e)
 		} else {
-			c.unhold(e)
+			c.refused(e)
 			c.doubtful = c.doubtful || m.Status == 481 || m.Status == 408
 		}
 	}

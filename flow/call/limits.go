@@ -29,6 +29,11 @@ type Limits struct {
 	// what comes late (retransmissions, RFC 3261 table 4: 64*T1) then makes no
 	// record of its own. Default 32 s.
 	Linger time.Duration
+
+	// LinkHeader names a header field of INVITE, and of its 2xx, whose value
+	// goes into the record (record.Call.LinkHeader), to link the legs of a
+	// B2BUA. Default none.
+	LinkHeader string
 }
 
 // Timeouts say for how long a call waits in each state for its next message.
@@ -55,8 +60,10 @@ const (
 	maxEndpoints = 64       // signalling addresses told apart
 	maxLegs      = 32
 	maxMedia     = 32
-	maxBranches  = 32 // INVITE transactions of one attempt told apart
-	maxTags      = 4  // From tags of one caller
+	maxBranches  = 32   // INVITE transactions of one attempt told apart
+	maxTags      = 4    // From tags of one caller
+	maxCrypto    = 1024 // bytes of the keys of one media description
+	maxDigits    = 256
 )
 
 var defaults = Limits{

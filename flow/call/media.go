@@ -19,9 +19,15 @@ type Media struct {
 	Mux   bool          // RTCP comes to the same port (RFC 5761)
 	SRTP  bool
 	Ptime uint16 // ms, 0: not said
+	Epoch uint16 // of the offer: 0 of the call's first INVITE, then counting
 
 	At   frame.Endpoint
 	RTCP frame.Endpoint // equal to At if Mux
+
+	// From is where the message came from, if it came straight from the side
+	// that it speaks for, as far as Via tells; else zero. Behind a NAT media
+	// comes from there too.
+	From frame.Addr
 
 	// Payload types that this side takes, the first N of the array.
 	Payloads [sdp.MaxFormats]rtp.Payload
@@ -29,19 +35,22 @@ type Media struct {
 
 	// ICE candidates of the media itself (component 1) on UDP with an address,
 	// the first NCandidates of the array.
-	Candidates  [sdp.MaxCandidates]frame.Endpoint
-	NCandidates int
+	Candidates     [sdp.MaxCandidates]frame.Endpoint
+	CandidateTypes [sdp.MaxCandidates]sdp.CandidateType
+	NCandidates    int
 }
 
 // media is what a call keeps of one.
 type media struct {
 	at     frame.Endpoint
 	codecs text
+	crypto text
 	ptime  uint16
 	side   record.Side
 	kind   sdp.Kind
 	mode   sdp.Direction
 	srtp   bool
+	epoch  uint16
 	from   int64
 }
 
@@ -49,6 +58,7 @@ func (m *media) record(c *call) record.Media {
 	return record.Media{
 		Side: m.side, Kind: m.kind.String(), Addr: addrPort(m.at), Codecs: c.string(m.codecs),
 		Ptime: m.ptime, Mode: m.mode.String(), SRTP: m.srtp, From: m.from,
+		Epoch: m.epoch, Crypto: c.string(m.crypto),
 	}
 }
 
@@ -102,15 +112,20 @@ func (t *Table) describe(c *call, e *event) {
 			c.flags |= record.EarlyMedia
 		}
 	}
+	offer := c.isOffer(e)
+	if offer && !e.seen.copy {
+		c.epoch++
+	}
 	was := c.direction[e.sender]
 	now, onHold := direction{known: true}, true
-	active := false
+	active, fax := false, false
 	for i := range s.Media() {
 		m := &s.Media()[i]
 		if m.Port == 0 {
 			continue
 		}
 		t.publish(c, e, m)
+		fax = fax || isT38(m)
 		if !bytes.Contains(m.Proto, []byte("RTP/")) {
 			continue
 		}
@@ -121,8 +136,32 @@ func (t *Table) describe(c *call, e *event) {
 		onHold = onHold && (zero || m.Direction == sdp.SendOnly || m.Direction == sdp.Inactive)
 	}
 	c.direction[e.sender] = now
-	if c.isOffer(e) {
+	c.faxes(e, fax)
+	if offer && (c.answer != 0 || c.noInvite) {
 		c.offered(e, active && onHold, was)
+	}
+}
+
+// isT38 reports whether a media description is one of fax (T.38 annex D).
+func isT38(d *sdp.Media) bool {
+	if d.Kind != sdp.Image {
+		return false
+	}
+	for _, f := range d.Formats() {
+		if f.PT == sdp.NoPT && bytes.EqualFold(f.Name, []byte("t38")) {
+			return true
+		}
+	}
+	return d.T38
+}
+
+// faxes takes note of whether a side's SDP names T.38 media. Both sides must
+// have, the second one in what cannot be declined any more.
+func (c *call) faxes(e *event, t38 bool) {
+	c.fax[e.sender] = t38
+	final := e.m.Response && e.m.Status/100 == 2 || e.m.Method == sip.ACK
+	if t38 && final && c.fax[other(e.sender)] && e.sender != record.SideUnknown {
+		c.flags |= record.Fax
 	}
 }
 
@@ -137,17 +176,24 @@ func (t *Table) publish(c *call, e *event, d *sdp.Media) {
 	}
 	m := &t.media
 	m.Side, m.Kind, m.Mode, m.Mux, m.SRTP, m.Ptime = e.sender, d.Kind, d.Direction, d.RTCPMux, srtp, d.Ptime
+	m.Epoch = c.epoch
 	m.At = frame.Endpoint{Addr: d.Conn.Addr, Port: d.Port}
 	m.RTCP = rtcpOf(d, m.At)
 	t.payloads(d)
+	m.From = frame.Addr{}
+	if e.m.Response == (e.m.Vias > 1) {
+		m.From = e.meta.Src.Addr
+	}
 	m.NCandidates = 0
 	for _, cand := range d.Candidates() {
 		if cand.Component == 1 && !cand.TCP && cand.Conn.OK && cand.Port != 0 {
 			m.Candidates[m.NCandidates] = frame.Endpoint{Addr: cand.Conn.Addr, Port: cand.Port}
+			m.CandidateTypes[m.NCandidates] = cand.Type
 			m.NCandidates++
 		}
 	}
-	c.list(m, c.keep(t.line), e.meta.Time)
+	codecs := c.keep(t.line)
+	c.list(m, codecs, t.crypto(c, d), e.meta.Time)
 	if t.options.Publish != nil {
 		t.options.Publish(c.ref(), m, e.meta.Clock)
 	}
@@ -196,33 +242,44 @@ func (t *Table) payloads(d *sdp.Media) {
 	}
 }
 
+// crypto keeps the SDES keys (RFC 4568) of a media description, one per line.
+func (t *Table) crypto(c *call, d *sdp.Media) text {
+	t.line = t.line[:0]
+	for _, k := range d.Crypto() {
+		if len(t.line) > 0 {
+			t.line = append(t.line, '\n')
+		}
+		t.line = strconv.AppendUint(t.line, uint64(k.Tag), 10)
+		t.line = append(append(t.line, ' '), k.Suite...)
+		t.line = append(append(t.line, ' '), k.KeyParams...)
+	}
+	return c.keepMax(t.line, maxCrypto)
+}
+
 // list keeps a media endpoint for the record, once in each of its forms.
-func (c *call) list(m *Media, codecs text, now int64) {
+func (c *call) list(m *Media, codecs, crypto text, now int64) {
 	e := media{
-		at: m.At, codecs: codecs, ptime: m.Ptime,
+		at: m.At, codecs: codecs, crypto: crypto, ptime: m.Ptime,
 		side: m.Side, kind: m.Kind, mode: m.Mode, srtp: m.SRTP,
 	}
 	for i := range c.media {
 		o := c.media[i]
-		o.from = 0
+		o.from, o.epoch = 0, 0
 		if o == e {
 			return
 		}
 	}
 	if len(c.media) < maxMedia {
-		e.from = now
+		e.from, e.epoch = now, m.Epoch
 		c.media = append(c.media, e)
 	}
 }
 
-// isOffer reports whether SDP in a message of an established call is an offer
-// (RFC 3264; RFC 3261 section 13.2.1): an INVITE's or UPDATE's is, and that of
-// the response to an INVITE that had none.
+// isOffer reports whether SDP in a message is an offer after the first one (RFC
+// 3264; RFC 3261 section 13.2.1): a re-INVITE's or UPDATE's is, and that of the
+// response to a re-INVITE that had none.
 func (c *call) isOffer(e *event) bool {
 	m := e.m
-	if c.answer == 0 && !c.noInvite {
-		return false
-	}
 	if !m.Response {
 		return m.Method == sip.UPDATE || m.Method == sip.INVITE && e.k.to != 0
 	}
@@ -250,6 +307,12 @@ func (c *call) offered(e *event, onHold bool, was direction) {
 		c.holds++
 	}
 	h.on = onHold
+}
+
+// refused takes back an offer that was declined.
+func (c *call) refused(e *event) {
+	c.fax[e.from] = false
+	c.unhold(e)
 }
 
 // unhold takes back an offer that was declined: the session stays as it was

@@ -25,6 +25,7 @@ type message struct {
 const (
 	withSDP uint8 = 1 << iota
 	retransmitted
+	inDialog // a request with a To tag
 )
 
 const noEndpoint = maxEndpoints

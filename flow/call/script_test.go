@@ -35,14 +35,17 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts in testdata pr
 //	closeall CLOCK
 //	alive LAST                                   MediaAlive of the last probe
 //	stream SIDE FIRST LAST SRC>DST [FLAGS]       a stream of the call, handed over before Finish
+//	digit SIDE TIME DIGIT                        a digit of a stream, likewise
 //
 // CLOCK is in seconds; CLOCK@TIME gives the message another capture time.
 // Signalling addresses are A, B, C (10.0.0.1, .2, .3) and P, Q (10.0.0.8, .9), port
 // 5060. Alice, with the tag a, calls Bob, with the tag b. Options are
 //
 //	call=ID from=TAG to=TAG (- for none)   rev: Bob sends the request
-//	branch=X vias=N rseq=N                 sdp=ADDR:PORT[/MODE[/PROTO]] (several with +)
+//	branch=X vias=N rseq=N                 sdp=ADDR:PORT[/MODE[/PROTO[/KEY]]] (several with +)
+//	dtmf=DIGIT relay=SIGNAL/DURATION       a body with a digit
 //	"Name: value"                          another header field (' stands for a quote)
+//	tls wss                                the transport
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -123,6 +126,7 @@ type script struct {
 	closed  []Ref
 	names   map[Ref]int
 	streams []record.Stream
+	digits  []record.Digit
 }
 
 func newScript(t *testing.T, l Limits) *script {
@@ -138,8 +142,11 @@ func newScript(t *testing.T, l Limits) *script {
 			for _, p := range m.Payloads[:m.N] {
 				s.printf(" %d:%s/%d", p.Type, p.Codec, p.Rate)
 			}
-			for _, e := range m.Candidates[:m.NCandidates] {
-				s.printf(" candidate=%s", e)
+			for i, e := range m.Candidates[:m.NCandidates] {
+				s.printf(" candidate=%s/%s", e, m.CandidateTypes[i])
+			}
+			if m.Epoch != 0 {
+				s.printf(" epoch=%d", m.Epoch)
 			}
 			s.printf("\n")
 		},
@@ -178,6 +185,8 @@ func runScript(t *testing.T, c scriptCase) string {
 			l.MaxCalls = n
 		case "messages":
 			l.MaxMessages = n
+		case "link":
+			l.LinkHeader, err = value, nil
 		default:
 			l.Timeouts, err = ParseTimeouts(f)
 		}
@@ -196,6 +205,7 @@ func runScript(t *testing.T, c scriptCase) string {
 			for _, x := range s.streams {
 				s.table.AddStream(ref, &x)
 			}
+			s.table.AddDigits(ref, s.digits)
 		}
 		r := s.table.Finish(ref)
 		if r == nil {
@@ -229,11 +239,20 @@ func (s *script) line(line string) {
 		s.table.MediaAlive(s.probed, clockOf(s.t, f[1]))
 	case "stream":
 		s.streams = append(s.streams, streamOf(s.t, f))
+	case "digit":
+		d := record.Digit{Time: clockOf(s.t, f[2]), Digit: f[3], Method: record.DigitRTP}
+		if err := d.From.UnmarshalText([]byte(f[1])); err != nil {
+			s.t.Fatal(err)
+		}
+		s.digits = append(s.digits, d)
 	default:
 		m, meta := messageOf(s.t, f)
 		meta.Seq = s.seq
 		s.seq++
-		s.table.Message(m, meta)
+		outside := s.table.stats.Outside
+		if ours := s.table.Message(m, meta); ours != (s.table.stats.Outside == outside) {
+			s.t.Errorf("%s: of a call: %v", line, ours)
+		}
 	}
 }
 
@@ -290,7 +309,7 @@ func hostOf(t *testing.T, name string) frame.Endpoint {
 
 // messageOf writes the SIP message that a line means, and parses it.
 func messageOf(t *testing.T, f []string) (*sip.Message, *Meta) {
-	meta := &Meta{VLAN: -1, Proto: frame.ProtoUDP}
+	meta := &Meta{VLAN: -1, Transport: record.UDP}
 	clock, at, both := strings.Cut(f[0], "@")
 	meta.Clock = clockOf(t, clock)
 	meta.Time = meta.Clock
@@ -299,6 +318,14 @@ func messageOf(t *testing.T, f []string) (*sip.Message, *Meta) {
 	}
 	src, dst, _ := strings.Cut(f[1], ">")
 	meta.Src, meta.Dst = hostOf(t, src), hostOf(t, dst)
+	for _, opt := range f {
+		switch opt {
+		case "tls":
+			meta.Transport = record.TLS
+		case "wss":
+			meta.Transport = record.WSS
+		}
+	}
 	b := messageText(t, f[2:])
 	m := new(sip.Message)
 	if _, err := m.Parse(b); err != nil {
@@ -329,6 +356,7 @@ func messageText(t *testing.T, f []string) []byte {
 			o[name] = strings.Trim(value, "-")
 		case opt == "rev":
 			rev = true
+		case opt == "tls", opt == "wss":
 		default:
 			t.Fatalf("no option %q", opt)
 		}
@@ -366,8 +394,16 @@ func messageText(t *testing.T, f []string) []byte {
 		fmt.Fprintf(&b, "%s\r\n", x)
 	}
 	body := sdpText(t, o["sdp"])
-	if body != "" {
+	switch {
+	case body != "":
 		b.WriteString("Content-Type: application/sdp\r\n")
+	case o["dtmf"] != "":
+		b.WriteString("Content-Type: application/dtmf\r\n")
+		body = o["dtmf"]
+	case o["relay"] != "":
+		b.WriteString("Content-Type: Application/DTMF-Relay;x=y\r\n")
+		signal, duration, _ := strings.Cut(o["relay"], "/")
+		body = "Signal= " + signal + "\r\nDuration=" + duration + "\r\n"
 	}
 	fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n%s", len(body), body)
 	return []byte(b.String())
@@ -407,6 +443,9 @@ func sdpText(t *testing.T, s string) string {
 		}
 		if len(f) > 1 && f[1] != "" {
 			fmt.Fprintf(&b, "a=%s\r\n", f[1])
+		}
+		if len(f) > 3 {
+			fmt.Fprintf(&b, "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:%s\r\na=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:%s|2^20\r\n", f[3], f[3])
 		}
 	}
 	return b.String()
@@ -453,6 +492,7 @@ func (s *script) print(name string, r *record.Call) {
 	}
 	for _, x := range []struct{ name, text string }{
 		{"auth-user", r.AuthUser}, {"sip-text", r.SIPText}, {"q850-text", r.Q850Text},
+		{"session-id", r.SessionID}, {"x-cid", r.XCallID}, {"icid", r.ICID}, {"link", r.LinkHeader}, {"replaces", r.Replaces},
 		{"caller-agent", r.Caller.Agent}, {"called-agent", r.Called.Agent}, {"caller-contact", r.Caller.Contact}, {"called-contact", r.Called.Contact},
 	} {
 		if x.text != "" {
@@ -468,7 +508,21 @@ func (s *script) print(name string, r *record.Call) {
 		s.printf(" status=%d\n", l.Status)
 	}
 	for _, m := range r.Media {
-		s.printf("  media %s %s %s %s %q from=%s\n", cmp.Or(m.Side.String(), "?"), m.Kind, m.Addr, m.Mode, m.Codecs, ago(m.From))
+		s.printf("  media %s %s %s %s %q from=%s", cmp.Or(m.Side.String(), "?"), m.Kind, m.Addr, m.Mode, m.Codecs, ago(m.From))
+		if m.Epoch != 0 {
+			s.printf(" epoch=%d", m.Epoch)
+		}
+		if m.Crypto != "" {
+			s.printf(" crypto=%q", m.Crypto)
+		}
+		s.printf("\n")
+	}
+	for _, d := range r.Digits {
+		s.printf("  digit %s %s %s at=%s", cmp.Or(d.From.String(), "?"), d.Digit, d.Method, ago(d.Time))
+		if d.Duration != 0 {
+			s.printf(" %dms", d.Duration)
+		}
+		s.printf("\n")
 	}
 	if !slices.IsSortedFunc(r.Streams, compareStreams) {
 		s.t.Errorf("streams are not in order: %+v", r.Streams)

@@ -54,6 +54,8 @@ type call struct {
 	media     []media
 	branches  []branch // INVITE transactions of the current attempt
 	streams   []record.Stream
+	dialled   []digit        // by INFO
+	digits    []record.Digit // in RTP
 
 	caller, called  party
 	user, domain    text // of the Request-URI
@@ -69,8 +71,15 @@ type call struct {
 	flows, expected ways         // directions of media now, and at any time
 	vlan            int32
 	dscp            uint8
-	proto           uint8
+	transport       record.Transport
+	tunnel          record.Tunnel
 	hungUp          record.Side
+	epoch           uint16  // of the last offer
+	fax             [3]bool // the last SDP of each side names T.38 media
+
+	sessionID             [2]text // UUIDs, the lesser first
+	xCallID, icid         text
+	linkHeader, replacing text
 
 	start, trying100, ring180, ring183, answer, bye, end, last int64
 
@@ -99,7 +108,7 @@ func (c *call) begin(m *sip.Message, meta *Meta, k *keys, how int) {
 	c.begun = meta.Clock
 	c.start = meta.Time
 	c.last = meta.Time
-	c.vlan, c.dscp, c.proto = meta.VLAN, meta.DSCP, meta.Proto
+	c.vlan, c.dscp, c.transport, c.tunnel = meta.VLAN, meta.DSCP, meta.Transport, meta.Tunnel
 	c.parties(m, meta, k)
 	if how == fromStart {
 		return
@@ -144,9 +153,15 @@ func (t *Table) take(c *call, m *sip.Message, meta *Meta, k *keys) {
 	if meta.Cut || m.Flags&sip.FlagCut != 0 {
 		c.flags |= record.SIPCut
 	}
+	if meta.Transport == record.TLS || meta.Transport == record.WSS {
+		c.flags |= record.Encrypted
+	}
 	var flags uint8
 	if body := m.SDP(); body != nil {
 		flags |= withSDP
+	}
+	if !m.Response && k.to != 0 {
+		flags |= inDialog
 	}
 	if again := e.seen.again; again != nil {
 		flags |= retransmitted
@@ -154,6 +169,9 @@ func (t *Table) take(c *call, m *sip.Message, meta *Meta, k *keys) {
 		t.stats.Retransmissions++
 	} else {
 		c.agents(&e)
+		if m.Method == sip.INVITE {
+			t.links(c, m)
+		}
 		t.step(c, &e)
 		if flags&withSDP != 0 {
 			t.describe(c, &e)
@@ -254,6 +272,7 @@ func (c *call) countRequest(e *event) {
 		c.updates++
 	case sip.INFO:
 		c.infos++
+		c.dial(e)
 	case sip.REFER:
 		c.refers++
 	}
@@ -274,7 +293,7 @@ func (c *call) refreshed(e *event) {
 	case e.m.Status/100 == 2:
 		c.sessionTimer(e)
 	case e.m.Status >= 300:
-		c.unhold(e)
+		c.refused(e)
 		c.doubtful = c.doubtful || e.m.Status == 481 || e.m.Status == 408
 	}
 }

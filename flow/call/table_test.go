@@ -7,7 +7,6 @@ import (
 	"slices"
 	"testing"
 
-	"ringside/dataplane/frame"
 	"ringside/flow/record"
 )
 
@@ -146,11 +145,6 @@ func TestOutcome(t *testing.T) {
 	} {
 		if got := c.call.outcome(); got != c.want {
 			t.Errorf("status %d, answer %d, bye %d by %v: got %v, want %v", c.call.status, c.call.answer, c.call.bye, c.call.hungUp, got, c.want)
-		}
-	}
-	for proto, want := range map[uint8]string{frame.ProtoUDP: "udp", frame.ProtoTCP: "tcp", frame.ProtoSCTP: "sctp", 1: ""} {
-		if got := transport(proto); got != want {
-			t.Errorf("protocol %d is %q, want %q", proto, got, want)
 		}
 	}
 }

@@ -81,9 +81,17 @@ type Call struct {
 	Updates         uint32 `json:"updates,omitempty"`
 	AuthUser        string `json:"auth_user,omitempty"` // username of the caller's first Authorization or Proxy-Authorization
 
-	VLAN      int32  `json:"vlan"` // VLAN id of the first message, -1 if untagged
-	DSCP      uint8  `json:"dscp,omitempty"`
-	Transport string `json:"transport"` // udp, tcp, sctp of the first message
+	VLAN      int32     `json:"vlan"` // VLAN id of the first message, -1 if untagged
+	DSCP      uint8     `json:"dscp,omitempty"`
+	Transport Transport `json:"transport"` // of the first message
+	Tunnel    Tunnel    `json:"tunnel"`    // of the first message
+
+	// What links the call to others (Link): the first value seen of each.
+	SessionID  string `json:"session_id,omitempty"`  // both UUIDs of Session-ID (RFC 7989), the lesser first, 32 hexadecimal digits each, with a semicolon between them; one alone where that of the peer is not known
+	XCallID    string `json:"x_call_id,omitempty"`   // X-CID, X-Call-ID or the like: Call-ID of the other leg
+	ICID       string `json:"icid,omitempty"`        // icid-value of P-Charging-Vector (RFC 7315)
+	LinkHeader string `json:"link_header,omitempty"` // value of the header that the user configured
+	Replaces   string `json:"replaces,omitempty"`    // Call-ID in Replaces (RFC 3891)
 
 	Flags Flags `json:"flags,omitempty"`
 
@@ -92,6 +100,7 @@ type Call struct {
 	MessagesTotal uint32    `json:"messages_total"`     // all SIP messages of the call on all hops, also those not listed
 	Streams       []Stream  `json:"streams,omitempty"`  // RTP streams, by direction, then first packet
 	Media         []Media   `json:"media,omitempty"`    // in order of appearance, the first 32
+	Digits        []Digit   `json:"digits,omitempty"`   // DTMF in order, the first 256
 }
 
 // Party is one end of a call.
@@ -139,7 +148,9 @@ type Media struct {
 	Ptime  uint16         `json:"ptime,omitempty"` // ms
 	Mode   string         `json:"mode"`            // sendrecv, sendonly, recvonly, inactive
 	SRTP   bool           `json:"srtp,omitempty"`
-	From   int64          `json:"from"` // when SDP first named it
+	From   int64          `json:"from"`             // when SDP first named it
+	Epoch  uint16         `json:"epoch"`            // which offer named it first: 0 of the call's first INVITE, then counting re-INVITEs and UPDATEs with SDP
+	Crypto string         `json:"crypto,omitempty"` // a=crypto lines (RFC 4568): "TAG SUITE KEYPARAMS", one per line
 }
 
 // Side says which end of a call something belongs to.
@@ -235,25 +246,30 @@ type Flags uint32
 // Flags of a call. OneWay, NoRTP and Silence are given for answered calls only,
 // and only of directions that the SDP of both sides allowed.
 const (
-	OneWay      Flags = 1 << iota // RTP of one side only since the answer, though both directions were allowed
-	NoRTP                         // no RTP since the answer, though a direction was allowed
-	Silence                       // a side that had sent RTP stopped more than 10 s before the end; not if on hold at the end
-	SRTP                          // SDP offered SRTP
-	Incomplete                    // our capture lost packets while the call lasted
-	MidCall                       // capture began after the INVITE
-	EarlyMedia                    // before the answer, or without one: RTP, or SDP in a 1xx, PRACK or UPDATE
-	LateSDP                       // RTP came before the SDP that named its destination (or its source, where none named that)
-	OnHoldAtEnd                   // the last offer of a side left the call on hold (sendonly, inactive, 0.0.0.0)
-	PortReuse                     // a media endpoint had belonged to another call shortly before
-	NATed                         // RTP came from or went to another address than SDP said
-	MessagesCut                   // Messages does not list all
-	SIPCut                        // a SIP message was cut by the snap length, or shorter than its Content-Length
-	SharedMedia                   // a stream belongs to another call as well (two legs, media not anchored)
+	OneWay       Flags = 1 << iota // RTP of one side only since the answer, though both directions were allowed
+	NoRTP                          // no RTP since the answer, though a direction was allowed
+	Silence                        // a side that had sent RTP stopped more than 10 s before the end; not if on hold at the end
+	SRTP                           // SDP offered SRTP
+	Incomplete                     // our capture lost packets while the call lasted
+	MidCall                        // capture began after the INVITE
+	EarlyMedia                     // before the answer, or without one: RTP, or SDP in a 1xx, PRACK or UPDATE
+	LateSDP                        // RTP came before the SDP that named its destination (or its source, where none named that)
+	OnHoldAtEnd                    // the last offer of a side left the call on hold (sendonly, inactive, 0.0.0.0)
+	PortReuse                      // a media endpoint had belonged to another call shortly before
+	NATed                          // RTP came from or went to another address than SDP said
+	MessagesCut                    // Messages does not list all
+	SIPCut                         // a SIP message was cut by the snap length, or shorter than its Content-Length
+	SharedMedia                    // a stream belongs to another call as well (two legs, media not anchored)
+	Fax                            // T.38: both sides named image/t38 media
+	Encrypted                      // (part of) the signalling was encrypted and read with keys
+	OneDirection                   // SIP of one direction only was captured: no verdict on one-way media
+	Hairpin                        // both sides' media went to one address of a relay, which sent it back
 )
 
 var flagNames = []string{
 	"one-way", "no-rtp", "silence", "srtp", "incomplete", "mid-call", "early-media",
 	"late-sdp", "on-hold-at-end", "port-reuse", "nat", "messages-cut", "sip-cut", "shared-media",
+	"fax", "encrypted-signalling", "one-direction", "hairpin",
 }
 
 // Names lists the set flags in order.

@@ -21,12 +21,14 @@ type Stream struct {
 	Compat Compat `json:"compat"` // the reference's figures
 	MOS    MOS    `json:"mos"`    // ITU-T G.107
 	RTCP   RTCP   `json:"rtcp"`
+	XR     XR     `json:"xr"` // of the last RTCP-XR block about the stream; Reports 0: none
 
 	TTLMin uint8  `json:"ttl_min"`
 	TTLMax uint8  `json:"ttl_max"`
 	DSCP   uint8  `json:"dscp,omitempty"`
 	VLAN   int32  `json:"vlan"` // -1: untagged
 	SRTP   bool   `json:"srtp,omitempty"`
+	Epoch  uint16 `json:"epoch"`           // of the offer that named its address (Media.Epoch)
 	Flags  string `json:"flags,omitempty"` // comma-separated: early, nat, incomplete, shared, unconfirmed
 }
 

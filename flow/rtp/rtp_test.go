@@ -164,7 +164,7 @@ func TestCompound(t *testing.T) {
 			var x XR
 			_, ok := WalkXR(c.Reports(), &x)
 			m, is := x.VoIP()
-			if !ok || !is || m != (VoIPMetrics{2, 26, 13, 120, 20, 90, 42, 41}) {
+			if !ok || !is || m.SSRC != 2 || m.Loss != 26 || m.RTT != 120 || m.R != 90 || m.MOSCQ != 41 {
 				t.Errorf("VoIP metrics %+v %v %v", m, ok, is)
 			}
 		}
@@ -274,6 +274,9 @@ func TestAllocations(t *testing.T) {
 		if CodecByName(name) != TelephoneEvent {
 			t.Fatal("wrong codec")
 		}
+		if e, ok := ParseEvent(packet[2:]); !ok || EventName(e.Event) == "" {
+			t.Fatal("no event")
+		}
 	}); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
@@ -298,7 +301,16 @@ func exercise(b []byte) (n int) {
 		var x XR
 		for blocks, ok := WalkXR(c.Reports(), &x); ok; blocks, ok = WalkXR(blocks, &x) {
 			m, _ := x.VoIP()
-			n += len(x.Body) + int(m.Loss)
+			q := m.Quality()
+			ntp, _ := x.ReferenceTime()
+			for i := 0; ; i++ {
+				r, ok := x.LastReference(i)
+				if !ok {
+					break
+				}
+				n += int(r.LRR & 1)
+			}
+			n += len(x.Body) + int(m.Loss) + int(q.Reports) + int(ntp&1)
 		}
 	}
 	return n
@@ -341,8 +353,15 @@ func checkRTP(t *testing.T, b []byte, wire int) {
 	if int(h.Offset)+int(h.Len)+int(h.Padding) != wire {
 		t.Fatalf("offset %d, payload %d and padding %d are not %d", h.Offset, h.Len, h.Padding, wire)
 	}
-	if h.Seq != binary.BigEndian.Uint16(b[2:]) || len(h.Payload(b)) > int(h.Len) {
+	payload := h.Payload(b)
+	if h.Seq != binary.BigEndian.Uint16(b[2:]) || len(payload) > int(h.Len) {
 		t.Fatalf("header %+v of % x", h, b[:12])
+	}
+	if e, ok := ParseEvent(payload); ok != (len(payload) >= 4) || e.Volume > 63 || EventName(e.Event) == "" {
+		t.Fatalf("event %+v %v of % x", e, ok, payload)
+	}
+	if pt, primary, ok := PrimaryOf(payload); pt > 127 || len(primary) >= len(payload) && ok {
+		t.Fatalf("primary encoding %d, % x of % x", pt, primary, payload)
 	}
 }
 
@@ -373,11 +392,13 @@ func checkRTCP(t *testing.T, b []byte, wire int) {
 func FuzzRTP(f *testing.F) {
 	f.Add(unhex(f, "b1 00 0001 00000000 00000001 0000000a bede 0001 11223344 ff 00 02"), uint16(0))
 	f.Add(unhex(f, "90 00 0001 00000000 00000001 be"), uint16(160))
+	f.Add(unhex(f, "80 e5 0001 00000000 00000001 e5 000404 65 058a00a0 0b0a0140"), uint16(0))
 	f.Fuzz(func(t *testing.T, b []byte, more uint16) { checkRTP(t, b, len(b)+int(more)) })
 }
 
 func FuzzRTCP(f *testing.F) {
 	f.Add(unhex(f, compound), uint16(0))
+	f.Add(unhex(f, metrics), uint16(0))
 	f.Add(unhex(f, "80 c9 0002 00000001"), uint16(4))
 	f.Fuzz(func(t *testing.T, b []byte, more uint16) { checkRTCP(t, b, len(b)+int(more)) })
 }

@@ -58,7 +58,7 @@ func eachPacket(t *testing.T, path string, f func(n int, p *frame.Packet)) {
 		if b == nil {
 			continue
 		}
-		d.Batch(b)
+		d.Decode(b)
 		for i := range b.Packets {
 			f(int(b.Packets[i].Seq)+1, &b.Packets[i])
 		}

@@ -44,6 +44,7 @@ const (
 	hOther header = iota
 	hAuthorization
 	hCallID
+	hChargingVector
 	hContact
 	hContentLength
 	hContentType
@@ -61,6 +62,7 @@ const (
 	hTo
 	hUserAgent
 	hVia
+	hXCallID
 )
 
 // headerOf knows a header field by its name, long or compact, in any case.
@@ -84,6 +86,10 @@ func headerOf(name []byte) header {
 		case 'a':
 			return ifNamed(name, "rack", hRAck)
 		}
+	case 5:
+		if name[0]|0x20 == 'x' {
+			return ifNamed(name, "x-cid", hXCallID)
+		}
 	case 6:
 		if name[0]|0x20 == 's' {
 			return ifNamed(name, "server", hServer)
@@ -99,10 +105,18 @@ func headerOf(name []byte) header {
 			return ifNamed(name, "expires", hExpires)
 		}
 	case 8:
-		if name[2]|0x20 == 'f' {
+		switch name[2] | 0x20 {
+		case 'f':
 			return ifNamed(name, "refer-to", hReferTo)
+		case 'p':
+			return ifNamed(name, "replaces", hReplaces)
+		case 'c':
+			return ifNamed(name, "x-callid", hXCallID)
 		}
-		return ifNamed(name, "replaces", hReplaces)
+	case 9:
+		if name[0]|0x20 == 'x' {
+			return ifNamed(name, "x-call-id", hXCallID)
+		}
 	case 10:
 		if name[0]|0x20 == 'u' {
 			return ifNamed(name, "user-agent", hUserAgent)
@@ -114,6 +128,10 @@ func headerOf(name []byte) header {
 		return ifNamed(name, "authorization", hAuthorization)
 	case 14:
 		return ifNamed(name, "content-length", hContentLength)
+	case 17:
+		if name[1] == '-' {
+			return ifNamed(name, "p-charging-vector", hChargingVector)
+		}
 	case 19:
 		if name[1] == '-' {
 			return ifNamed(name, "p-asserted-identity", hPAI)

@@ -96,6 +96,11 @@ func checkWalks(t testing.TB, m *Message) {
 		inside("body", body)
 		return true
 	})
+	local, remote := m.SessionIDs()
+	inside("Session-ID", local)
+	inside("its remote", remote)
+	inside("Replaces", m.ReplacesCallID())
+	inside("ICID", m.ICID())
 	a := m.AddressAt(m.ReferTo)
 	inside("Refer-To", m.Get(a.URI))
 }
@@ -103,6 +108,7 @@ func checkWalks(t testing.TB, m *Message) {
 func FuzzSIP(f *testing.F) {
 	f.Add(invite)
 	f.Add([]byte("\r\nSIP/2.0 200 OK\n" + head + "Reason: SIP;cause=1;text=\"x\", Y\nRefer-To: <sip:a@h>\nl: 2\n\nxyz"))
+	f.Add([]byte("INVITE sip:a@b SIP/2.0\r\n" + head + "Session-ID: 0123456789abcdef0123456789abcdef;remote=1\nX-CID: y\nReplaces: z;to-tag=1\nP-Charging-Vector: icid-value=\"q\"\n\n"))
 	f.Add([]byte("BYE <tel:1> SIP/2.0\nm:\"a\\\" <sip:[::1]:1>;x, *\nv: a,b;branch=c\n" + head + "\n"))
 	f.Add(withBody("multipart/mixed;boundary=b", "--b\nc: application/sdp\n\nv=0\n--b--"))
 	f.Add([]byte("INVITE a@b@c SIP/2.0\nFrom: a:b@c:d;tag=\"\nAuthorization: x username=\"y\"\nTo:<\nCSeq:1"))
@@ -139,6 +145,11 @@ func TestAllocs(t *testing.T) {
 		"EachHeader": func() {
 			_, _ = m.Parse(invite)
 			m.EachHeader(func(name, _ []byte) bool { n += len(name); return true })
+		},
+		"links": func() {
+			_, _ = m.Parse(invite)
+			local, _ := m.SessionIDs()
+			n += len(local) + len(m.ICID()) + len(m.ReplacesCallID())
 		},
 		"AddressAt": func() { a := m.AddressAt(m.CallID); n += int(a.Port) },
 	} {

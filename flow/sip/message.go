@@ -82,13 +82,17 @@ type Message struct {
 
 	ReasonHeader Span    // value of Reason (RFC 3326); more than one are read by EachReason
 	AuthUser     Span    // username of Authorization or Proxy-Authorization, unquoted
-	SessionID    Span    // Session-ID (RFC 7989)
 	ReferTo      Span    // value of Refer-To (RFC 3515); see AddressAt
-	Replaces     Span    // value of Replaces (RFC 3891)
 	PAI          Address // P-Asserted-Identity, first value
 	ContentType  Span
 	Body         Span  // what Content-Length names, or all that there is
 	ContentLen   int64 // Content-Length header, -1: none
+
+	// What names other calls; see SessionIDs, ReplacesCallID and ICID.
+	SessionID      Span // value of Session-ID (RFC 7989)
+	Replaces       Span // value of Replaces (RFC 3891)
+	XCallID        Span // X-CID, X-Call-ID or X-CallID, in which B2BUAs name the Call-ID of the other leg
+	ChargingVector Span // value of P-Charging-Vector (RFC 7315)
 
 	Flags   uint8  // Flag bits
 	Headers uint16 // header fields in all

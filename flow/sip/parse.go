@@ -194,6 +194,10 @@ func (m *Message) headers(b []byte, pos int) (cseq Span, body int, err error) {
 			keep(&m.ReferTo, v)
 		case hReplaces:
 			keep(&m.Replaces, v)
+		case hXCallID:
+			keep(&m.XCallID, v)
+		case hChargingVector:
+			keep(&m.ChargingVector, v)
 		}
 		pos = f.next
 	}

@@ -32,7 +32,7 @@ func typicalCall(r *rand.Rand, i int) *record.Call {
 		Called: record.Party{Number: fmt.Sprintf("+44%010d", r.IntN(1e9)), Domain: "trunk.example.com",
 			Tag: fmt.Sprintf("%08x", r.Uint32()), Addr: at(1, 5060), Agent: "Asterisk PBX 20.5", Contact: "sip:trunk@10.0.0.1:5060"},
 		RequestUser: "004412345", RequestDomain: "trunk.example.com", LastStatus: 200, LastReason: "OK", LastProvisional: 180,
-		Invites: 1, VLAN: -1, DSCP: 26, Transport: "udp", MessagesTotal: 8,
+		Invites: 1, VLAN: -1, DSCP: 26, Transport: record.UDP, MessagesTotal: 8,
 	}
 	c.Legs = []record.Leg{{Tag: c.Called.Tag, First: c.Ring, Answer: c.Answer, Status: 200}}
 	for m := range 8 {

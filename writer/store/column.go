@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -100,6 +101,8 @@ func value(p any) any {
 		return int64(*p)
 	case *uint16:
 		return int64(*p)
+	case *int16:
+		return int64(*p)
 	case *uint8:
 		return int64(*p)
 	case *int:
@@ -132,11 +135,9 @@ func value(p any) any {
 		return int64((*netip.AddrPort)(p).Port())
 	case *record.Flags:
 		return int64(*p)
-	case *record.Side:
-		return p.String()
-	case *record.Outcome:
-		return p.String()
-	case *record.EndReason:
+	case *netip.Addr:
+		return addrBytes(*p)
+	case fmt.Stringer: // a value with names
 		return p.String()
 	}
 	panic(fmt.Sprintf("store: no column type for %T", p))
@@ -155,11 +156,12 @@ func (c cell) Scan(src any) error {
 			return nil
 		}
 		return scanText(src, func(b []byte) error { *p = new(string(b)); return nil })
-	case *record.Side:
-		return scanText(src, p.UnmarshalText)
-	case *record.Outcome:
-		return scanText(src, p.UnmarshalText)
-	case *record.EndReason:
+	case *netip.Addr:
+		b, _ := src.([]byte)
+		a, ok := netip.AddrFromSlice(b)
+		*p = a
+		return want(ok || src == nil, src, "address")
+	case encoding.TextUnmarshaler: // a value with names
 		return scanText(src, p.UnmarshalText)
 	case *float64:
 		f, ok := src.(float64)
@@ -200,6 +202,8 @@ func scanInt(p any, n int64) {
 		*p = int32(n)
 	case *uint16:
 		*p = uint16(n)
+	case *int16:
+		*p = int16(n)
 	case *uint8:
 		*p = uint8(n)
 	case *int:

@@ -8,7 +8,7 @@ import (
 )
 
 // Row is one call as lists show it: its own facts, without Legs, Messages,
-// Streams and Media (Store.Call has those), and what was derived from them.
+// Streams, Media and Digits (Store.Call has those), and what was derived from them.
 type Row struct {
 	record.Call
 	Derived

@@ -14,16 +14,23 @@ type filler struct{ n int64 }
 
 func (f *filler) next() int64 { f.n++; return f.n }
 
+// addr is an address, IPv4 and IPv6 by turns.
+func (f *filler) addr() netip.Addr {
+	n := f.next()
+	if n%2 == 0 {
+		return netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(n >> 8), 15: byte(n)})
+	}
+	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
 func (f *filler) fill(t testing.TB, v reflect.Value) {
 	t.Helper()
 	switch p := v.Addr().Interface().(type) {
 	case *netip.AddrPort:
-		n := f.next()
-		a := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
-		if n%2 == 0 {
-			a = netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(n >> 8), 15: byte(n)})
-		}
-		*p = netip.AddrPortFrom(a, uint16(n))
+		*p = netip.AddrPortFrom(f.addr(), uint16(f.n))
+		return
+	case *netip.Addr:
+		*p = f.addr()
 		return
 	case *record.Outcome:
 		*p = record.Outcomes()[1+f.next()%int64(len(record.Outcomes())-1)]
@@ -33,6 +40,24 @@ func (f *filler) fill(t testing.TB, v reflect.Value) {
 		return
 	case *record.Side:
 		*p = record.SideCaller + record.Side(f.next()%2)
+		return
+	case *record.Transport:
+		*p = record.UDP + record.Transport(f.next()%6)
+		return
+	case *record.RegistrationState:
+		*p = record.Unregistered + record.RegistrationState(f.next()%4)
+		return
+	case *record.ExchangeKind:
+		*p = record.Subscription + record.ExchangeKind(f.next()%4)
+		return
+	case *record.EventKind:
+		*p = record.EventKinds()[f.next()%int64(len(record.EventKinds()))]
+		return
+	case *record.LinkReason:
+		*p = record.LinkSessionID + record.LinkReason(f.next()%6)
+		return
+	case *record.DigitMethod:
+		*p = record.DigitRTP + record.DigitMethod(f.next()%2)
 		return
 	}
 	switch v.Kind() {
@@ -59,6 +84,8 @@ func (f *filler) fill(t testing.TB, v reflect.Value) {
 		v.SetInt(1_700_000_000_000_000_000 + f.next())
 	case reflect.Int32:
 		v.SetInt(-f.next())
+	case reflect.Int16:
+		v.SetInt(-f.next() % 32768)
 	case reflect.Uint8:
 		v.SetUint(uint64(1 + f.next()%255))
 	case reflect.Uint16, reflect.Uint32:
@@ -73,17 +100,23 @@ func (f *filler) fill(t testing.TB, v reflect.Value) {
 // fullCall is a call in which no field is zero.
 func fullCall(t testing.TB, seed int64) *record.Call {
 	t.Helper()
+	return full[record.Call](t, seed)
+}
+
+// full is a record in which no field is zero.
+func full[T any](t testing.TB, seed int64) *T {
+	t.Helper()
 	f := filler{seed * 10000}
-	c := new(record.Call)
-	f.fill(t, reflect.ValueOf(c).Elem())
-	return c
+	v := new(T)
+	f.fill(t, reflect.ValueOf(v).Elem())
+	return v
 }
 
 // leaves calls visit with the pointer and path of every field that holds a
 // value.
 func leaves(path string, v reflect.Value, visit func(path string, p any)) {
 	switch v.Addr().Interface().(type) {
-	case *netip.AddrPort:
+	case *netip.AddrPort, *netip.Addr:
 		visit(path, v.Addr().Interface())
 		return
 	}
@@ -114,7 +147,11 @@ func differ(path string, got, want reflect.Value) string {
 		return ""
 	}
 	var out string
-	switch _, address := got.Interface().(netip.AddrPort); {
+	_, address := got.Interface().(netip.AddrPort)
+	if _, bare := got.Interface().(netip.Addr); bare {
+		address = true
+	}
+	switch {
 	case address:
 	case got.Kind() == reflect.Pointer && !got.IsNil() && !want.IsNil():
 		return differ(path, got.Elem(), want.Elem())

@@ -148,25 +148,6 @@ func ParseStatus(s string) (low, high uint16, err error) {
 	return low, high, nil
 }
 
-// where is the condition of a query in the making.
-type where struct {
-	conds []string
-	args  []any
-}
-
-func (w *where) add(cond string, args ...any) {
-	w.conds = append(w.conds, cond)
-	w.args = append(w.args, args...)
-}
-
-// String is the WHERE clause with a leading space, or nothing.
-func (w *where) String() string {
-	if len(w.conds) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(w.conds, " AND ")
-}
-
 // where is the filter as SQL. No value of it becomes part of the SQL text.
 func (f *Filter) where() *where {
 	w := new(where)
@@ -195,46 +176,19 @@ func (f *Filter) byNumber() bool {
 	return false
 }
 
-// unindexed is a column or, if a query had better not search by it, an
-// expression that no index is of.
-func unindexed(column string, yes bool) string {
-	if yes {
-		return "+" + column
-	}
-	return column
-}
-
 func (f *Filter) whereTime(w *where) {
-	start := unindexed("start_at", f.byNumber())
-	if f.From != 0 {
-		w.add(start+" >= ?", f.From)
-	}
-	if f.To != 0 {
-		w.add(start+" < ?", f.To)
-	}
+	w.times(unindexed("start_at", f.byNumber()), f.From, f.To)
 }
 
 func (f *Filter) whereText(w *where) {
 	byTime := (f.From != 0 || f.To != 0) && !f.byNumber()
-	if c, args := f.Caller.cond("caller", byTime); c != "" {
-		w.add(c, args...)
-	}
-	if c, args := f.Called.cond("called", byTime); c != "" {
-		w.add(c, args...)
-	}
-	if c, args := f.Number.cond("caller", byTime); c != "" {
-		d, more := f.Number.cond("called", byTime)
-		w.add("(("+c+") OR ("+d+"))", append(args, more...)...)
-	}
-	if f.Domain != "" {
-		w.add("(LOWER(caller_domain) = LOWER(?) OR LOWER(called_domain) = LOWER(?))", f.Domain, f.Domain)
-	}
-	if f.CallID != "" {
-		w.add("call_id = ?", f.CallID)
-	}
-	if f.Agent != "" {
-		w.add("(INSTR(LOWER(caller_agent), LOWER(?)) > 0 OR INSTR(LOWER(called_agent), LOWER(?)) > 0)", f.Agent, f.Agent)
-	}
+	caller, called := numberColumn{"caller_number", "caller_reverse"}, numberColumn{"called_number", "called_reverse"}
+	w.number(f.Caller, byTime, caller)
+	w.number(f.Called, byTime, called)
+	w.number(f.Number, byTime, caller, called)
+	w.fold(f.Domain, "caller_domain", "called_domain")
+	w.is("call_id", f.CallID)
+	w.contains(f.Agent, "caller_agent", "called_agent")
 	if f.Codec != "" {
 		w.add(ofCall("stream", "orphan = 0 AND LOWER(x.codec) = LOWER(?)"), f.Codec)
 	}
@@ -243,26 +197,6 @@ func (f *Filter) whereText(w *where) {
 // ofCall is a condition on a child row of the call, which is x.
 func ofCall(table, cond string) string {
 	return "EXISTS (SELECT 1 FROM " + table + " x WHERE x.start_at = calls.start_at AND x.id = calls.id AND " + cond + ")"
-}
-
-// cond is m on the number of a party. Suffixes are prefixes of the number
-// reversed; both are ranges of an index. U+10FFFF is in no number, and sorts
-// after all that is.
-func (m Match) cond(party string, byTime bool) (string, []any) {
-	if m.Value == "" {
-		return "", nil
-	}
-	column, v := party+"_number", m.Value
-	switch m.Kind {
-	case Exact:
-		return column + " = ?", []any{v}
-	case Contains:
-		return "INSTR(" + column + ", ?) > 0", []any{v}
-	case Suffix:
-		column, v = party+"_reverse", reverse(v)
-	}
-	column = unindexed(column, byTime)
-	return column + " >= ? AND " + column + " < ?", []any{v, v + "\U0010FFFF"}
 }
 
 func (f *Filter) whereAddr(w *where) {
@@ -280,62 +214,22 @@ func (f *Filter) whereAddr(w *where) {
 		c, args := media(p)
 		w.add(c, args...)
 	}
-	inside := func(p netip.Prefix, columns ...string) {
-		if p.IsValid() {
-			c, args := anyInside(p, columns...)
-			w.add(c, args...)
-		}
-	}
-	inside(f.SignalAddr, "caller_addr", "called_addr")
-	inside(f.CallerAddr, "caller_addr")
-	inside(f.CalledAddr, "called_addr")
-}
-
-// anyInside is the condition that one of the address columns lies in p: a
-// range of bytes, and the length that tells IPv4 from IPv6.
-func anyInside(p netip.Prefix, columns ...string) (string, []any) {
-	low := p.Masked().Addr().AsSlice()
-	high := make([]byte, len(low))
-	copy(high, low)
-	for bit := p.Bits(); bit < len(high)*8; bit++ {
-		high[bit/8] |= 0x80 >> (bit % 8)
-	}
-	var conds []string
-	var args []any
-	for _, c := range columns {
-		conds = append(conds, "("+c+" >= ? AND "+c+" <= ? AND LENGTH("+c+") = ?)")
-		args = append(args, low, high, len(low))
-	}
-	return "(" + strings.Join(conds, " OR ") + ")", args
+	w.inside(f.SignalAddr, "caller_addr", "called_addr")
+	w.inside(f.CallerAddr, "caller_addr")
+	w.inside(f.CalledAddr, "called_addr")
 }
 
 func (f *Filter) whereResult(w *where) {
-	if f.StatusMin != 0 {
-		w.add("last_status >= ?", int64(f.StatusMin))
-	}
-	if f.StatusMax != 0 {
-		w.add("last_status <= ?", int64(f.StatusMax))
-	}
-	oneOf(w, "outcome", f.Outcomes, func(o record.Outcome) any { return o.String() })
-	oneOf(w, "end_reason", f.EndReasons, func(e record.EndReason) any { return e.String() })
-	oneOf(w, "sensor", f.Sensors, func(s uint16) any { return int64(s) })
+	w.status("last_status", f.StatusMin, f.StatusMax)
+	oneOf(w, "outcome", f.Outcomes, record.Outcome.String)
+	oneOf(w, "end_reason", f.EndReasons, record.EndReason.String)
+	w.sensors(f.Sensors)
 	if f.Flags != 0 {
 		w.add("flags & ? = ?", int64(f.Flags), int64(f.Flags))
 	}
 	if f.NotFlags != 0 {
 		w.add("flags & ? = 0", int64(f.NotFlags))
 	}
-}
-
-func oneOf[T any](w *where, column string, values []T, value func(T) any) {
-	if len(values) == 0 {
-		return
-	}
-	var args []any
-	for _, v := range values {
-		args = append(args, value(v))
-	}
-	w.add(column+" IN ("+marks(len(args))+")", args...)
 }
 
 func (f *Filter) whereFigures(w *where) {

@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"math"
 	"net/netip"
+	"strings"
 
 	"ringside/flow/record"
 )
@@ -18,8 +19,37 @@ var ErrReadOnly = errors.New("store is open read-only")
 
 // Batch is what one transaction stores.
 type Batch struct {
-	Calls   []*record.Call
-	Orphans []*record.Stream // streams that no call claimed
+	Calls         []*record.Call
+	Orphans       []*record.Stream // streams that no call claimed
+	Registrations []*record.Registration
+	Exchanges     []*record.Exchange
+	Events        []*record.Event
+	Links         []*record.Link
+	Quality       []*record.QualityReport
+}
+
+// Len is the number of records.
+func (b *Batch) Len() int {
+	return len(b.Calls) + len(b.Orphans) + len(b.Registrations) + len(b.Exchanges) + len(b.Events) + len(b.Links) + len(b.Quality)
+}
+
+// cut splits b after its first n records.
+func (b *Batch) cut(n int) (first, rest Batch) {
+	first.Calls, rest.Calls = cut(b.Calls, &n)
+	first.Orphans, rest.Orphans = cut(b.Orphans, &n)
+	first.Registrations, rest.Registrations = cut(b.Registrations, &n)
+	first.Exchanges, rest.Exchanges = cut(b.Exchanges, &n)
+	first.Events, rest.Events = cut(b.Events, &n)
+	first.Links, rest.Links = cut(b.Links, &n)
+	first.Quality, rest.Quality = cut(b.Quality, &n)
+	return first, rest
+}
+
+// cut takes up to n of the list, and from n what it took.
+func cut[T any](list []T, n *int) (first, rest []T) {
+	k := min(*n, len(list))
+	*n -= k
+	return list[:k], list[k:]
 }
 
 // Insert stores a batch whole or not at all. A record that is stored already,
@@ -29,7 +59,7 @@ func (s *Store) Insert(ctx context.Context, b Batch) error {
 	if s.write == nil {
 		return ErrReadOnly
 	}
-	if len(b.Calls)+len(b.Orphans) == 0 {
+	if b.Len() == 0 {
 		return nil
 	}
 	tx, err := s.write.BeginTx(ctx, nil)
@@ -46,16 +76,43 @@ func (s *Store) Insert(ctx context.Context, b Batch) error {
 	return nil
 }
 
-// describe names a batch: its record if it is one.
+// describe names a batch: its record if it is one, else how many of each kind.
 func describe(b Batch) string {
+	if b.Len() == 1 {
+		return describeOne(b)
+	}
+	var kinds []string
+	for _, k := range []struct {
+		n    int
+		noun string
+	}{
+		{len(b.Calls), "calls"}, {len(b.Orphans), "orphan streams"}, {len(b.Registrations), "registrations"},
+		{len(b.Exchanges), "exchanges"}, {len(b.Events), "events"}, {len(b.Links), "links"}, {len(b.Quality), "quality reports"},
+	} {
+		if k.n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", k.n, k.noun))
+		}
+	}
+	return "batch of " + strings.Join(kinds, ", ")
+}
+
+func describeOne(b Batch) string {
 	switch {
-	case len(b.Calls) == 1 && len(b.Orphans) == 0:
+	case len(b.Calls) == 1:
 		return fmt.Sprintf("call %d (Call-ID %.200q)", b.Calls[0].ID, b.Calls[0].CallID)
-	case len(b.Calls) == 0 && len(b.Orphans) == 1:
+	case len(b.Orphans) == 1:
 		o := b.Orphans[0]
 		return fmt.Sprintf("orphan stream %s to %s, SSRC %#x", o.Src, o.Dst, o.SSRC)
+	case len(b.Registrations) == 1:
+		return fmt.Sprintf("registration %d (%.200q)", b.Registrations[0].ID, b.Registrations[0].AOR)
+	case len(b.Exchanges) == 1:
+		return fmt.Sprintf("%s %d (Call-ID %.200q)", b.Exchanges[0].Kind, b.Exchanges[0].ID, b.Exchanges[0].CallID)
+	case len(b.Events) == 1:
+		return fmt.Sprintf("event %d (%s)", b.Events[0].ID, b.Events[0].Kind)
+	case len(b.Links) == 1:
+		return fmt.Sprintf("link of calls %d and %d", b.Links[0].First, b.Links[0].Second)
 	}
-	return fmt.Sprintf("batch of %d calls, %d orphan streams", len(b.Calls), len(b.Orphans))
+	return fmt.Sprintf("quality report %d (Call-ID %.200q)", b.Quality[0].ID, b.Quality[0].CallID)
 }
 
 // OrphanID is the deterministic id of a stream that no call claimed: a 63-bit
@@ -85,15 +142,11 @@ type inserter struct {
 	remove       []*sql.Stmt
 	removeOrphan *sql.Stmt
 
-	calls    [2]*sql.Stmt
-	legs     [2]*sql.Stmt
-	messages [2]*sql.Stmt
-	media    [2]*sql.Stmt
-	streams  [2]*sql.Stmt
+	tables map[string][2]*sql.Stmt // INSERT of one row, and of many
 }
 
 func newInserter(ctx context.Context, db *sql.DB, d *dialect) (*inserter, error) {
-	in := new(inserter)
+	in := &inserter{tables: make(map[string][2]*sql.Stmt)}
 	var err error
 	prepare := func(query string) (stmt *sql.Stmt) {
 		if err == nil {
@@ -102,22 +155,31 @@ func newInserter(ctx context.Context, db *sql.DB, d *dialect) (*inserter, error)
 		return stmt
 	}
 	in.find = prepare("SELECT start_at, id FROM calls WHERE start_at IN (" + marks(findMany) + ")")
-	for _, t := range []string{callTable.name, legTable.name, messageTable.name, mediaTable.name} {
+	for _, t := range []string{callTable.name, legTable.name, messageTable.name, mediaTable.name, digitTable.name} {
 		in.remove = append(in.remove, prepare("DELETE FROM "+t+" WHERE start_at = ? AND id = ?"))
 	}
 	in.remove = append(in.remove, prepare("DELETE FROM stream WHERE orphan = 0 AND start_at = ? AND id = ?"))
 	in.removeOrphan = prepare("DELETE FROM stream WHERE orphan = 1 AND start_at = ? AND id = ?")
 
-	both := func(table string, columns []string) (out [2]*sql.Stmt) {
-		out[0] = prepare(insertSQL(d.insertInto, table, columns, 1))
-		out[1] = prepare(insertSQL(d.insertInto, table, columns, rowsPerInsert(len(columns))))
-		return out
+	both := func(insertInto, table string, columns []string) {
+		in.tables[table] = [2]*sql.Stmt{
+			prepare(insertSQL(insertInto, table, columns, 1)),
+			prepare(insertSQL(insertInto, table, columns, rowsPerInsert(len(columns)))),
+		}
 	}
-	in.calls = both(callTable.name, callTable.columns())
-	in.legs = both(legTable.name, legTable.columns())
-	in.messages = both(messageTable.name, messageTable.columns())
-	in.media = both(mediaTable.name, mediaTable.columns())
-	in.streams = both(streamTable.name, streamTable.columns())
+	both(d.insertInto, callTable.name, callTable.columns())
+	both(d.insertInto, legTable.name, legTable.columns())
+	both(d.insertInto, messageTable.name, messageTable.columns())
+	both(d.insertInto, mediaTable.name, mediaTable.columns())
+	both(d.insertInto, digitTable.name, digitTable.columns())
+	both(d.insertInto, streamTable.name, streamTable.columns())
+	// Records of one row need no looking up before they are replaced.
+	const replace = "REPLACE INTO"
+	both(replace, registrationTable.name, registrationTable.columns())
+	both(replace, exchangeTable.name, exchangeTable.columns())
+	both(replace, eventTable.name, eventTable.columns())
+	both(replace, linkTable.name, linkTable.columns())
+	both(replace, qualityTable.name, qualityTable.columns())
 	if err != nil {
 		return nil, fmt.Errorf("prepare statements: %w", err)
 	}
@@ -137,9 +199,10 @@ type rows struct {
 	args      []any
 }
 
-func newRows(ctx context.Context, tx *sql.Tx, table string, columns int, stmts [2]*sql.Stmt) *rows {
+func newRows[T any](ctx context.Context, in *inserter, tx *sql.Tx, t *table[T]) *rows {
+	columns, stmts := len(t.key)+len(t.fields), in.tables[t.name]
 	full := rowsPerInsert(columns) * columns
-	return &rows{ctx, table, tx.StmtContext(ctx, stmts[0]), tx.StmtContext(ctx, stmts[1]), columns, make([]any, 0, full)}
+	return &rows{ctx, t.name, tx.StmtContext(ctx, stmts[0]), tx.StmtContext(ctx, stmts[1]), columns, make([]any, 0, full)}
 }
 
 // flushFull writes the collected rows if they fill a statement.
@@ -176,16 +239,58 @@ func (r *rows) exec(stmt *sql.Stmt, args []any) error {
 // them instead.
 func (in *inserter) batch(ctx context.Context, tx *sql.Tx, b Batch) error {
 	bare := context.WithoutCancel(ctx)
+	if len(b.Calls)+len(b.Orphans) > 0 {
+		if err := in.callBatch(ctx, bare, tx, b); err != nil {
+			return err
+		}
+	}
+	err := flat(ctx, bare, in, tx, &registrationTable, b.Registrations)
+	if err == nil {
+		err = flat(ctx, bare, in, tx, &exchangeTable, b.Exchanges)
+	}
+	if err == nil {
+		err = flat(ctx, bare, in, tx, &eventTable, b.Events)
+	}
+	if err == nil {
+		err = flat(ctx, bare, in, tx, &linkTable, b.Links)
+	}
+	if err == nil {
+		err = flat(ctx, bare, in, tx, &qualityTable, b.Quality)
+	}
+	return err
+}
+
+// flat stores records of one row each.
+func flat[T any](ctx, bare context.Context, in *inserter, tx *sql.Tx, t *table[T], records []*T) error {
+	if len(records) == 0 {
+		return nil
+	}
+	r := newRows(bare, in, tx, t)
+	for _, v := range records {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r.args = bind(r.args, t.fields, v)
+		if err := r.flushFull(); err != nil {
+			return err
+		}
+	}
+	return r.flush()
+}
+
+// callBatch stores the calls and orphan streams of b.
+func (in *inserter) callBatch(ctx, bare context.Context, tx *sql.Tx, b Batch) error {
 	calls, orphans := latest(b.Calls, func(c *record.Call) int64 { return c.ID }), latest(b.Orphans, OrphanID)
 	if err := in.removeStored(bare, tx, calls, orphans); err != nil {
 		return err
 	}
 	w := &batchWriter{
-		calls:    newRows(bare, tx, callTable.name, len(callTable.columns()), in.calls),
-		legs:     newRows(bare, tx, legTable.name, len(legTable.columns()), in.legs),
-		messages: newRows(bare, tx, messageTable.name, len(messageTable.columns()), in.messages),
-		media:    newRows(bare, tx, mediaTable.name, len(mediaTable.columns()), in.media),
-		streams:  newRows(bare, tx, streamTable.name, len(streamTable.columns()), in.streams),
+		calls:    newRows(bare, in, tx, &callTable),
+		legs:     newRows(bare, in, tx, &legTable),
+		messages: newRows(bare, in, tx, &messageTable),
+		media:    newRows(bare, in, tx, &mediaTable),
+		digits:   newRows(bare, in, tx, &digitTable),
+		streams:  newRows(bare, in, tx, &streamTable),
 	}
 	for _, c := range calls {
 		if err := ctx.Err(); err != nil {
@@ -280,9 +385,9 @@ func findCalls(ctx context.Context, find *sql.Stmt, calls []*record.Call) ([]row
 	return keys, found.Err()
 }
 
-// batchWriter turns records into rows of the five tables.
+// batchWriter turns calls and streams into rows of their tables.
 type batchWriter struct {
-	calls, legs, messages, media, streams *rows
+	calls, legs, messages, media, digits, streams *rows
 
 	callRow   Row       // the call at hand
 	streamRow streamRow // the stream at hand
@@ -301,6 +406,9 @@ func (w *batchWriter) call(c *record.Call) error {
 		return err
 	}
 	if err := children(w.media, mediaTable.fields, c, c.Media); err != nil {
+		return err
+	}
+	if err := children(w.digits, digitTable.fields, c, c.Digits); err != nil {
 		return err
 	}
 	for i := range c.Streams {
@@ -333,7 +441,7 @@ func children[T any](r *rows, fields []field[T], c *record.Call, list []T) error
 }
 
 func (w *batchWriter) flush() error {
-	for _, r := range []*rows{w.calls, w.legs, w.messages, w.media, w.streams} {
+	for _, r := range []*rows{w.calls, w.legs, w.messages, w.media, w.digits, w.streams} {
 		if err := r.flush(); err != nil {
 			return err
 		}

@@ -36,21 +36,22 @@ func (p *Page) limit() int {
 	return min(p.Limit, MaxLimit)
 }
 
-// order is the ORDER BY of the page, and its condition on where to begin goes
-// into w. The cursor is the key of the last row seen, so that rows stored
-// meanwhile neither repeat nor hide others. The condition on the start alone is
-// what lets the database begin there.
-func (p *Page) order(w *where, byNumber bool) (string, error) {
-	order, beyond := " ORDER BY start_at DESC, id DESC", "<"
+// order is the ORDER BY of the page, by the time column at, and its condition
+// on where to begin goes into w. The cursor is the key of the last row seen, so
+// that rows stored meanwhile neither repeat nor hide others. The condition on
+// the time alone is what lets the database begin there; not where byOther says
+// that the query goes by another index.
+func (p *Page) order(w *where, at string, byOther bool) (string, error) {
+	order, beyond := " ORDER BY "+at+" DESC, id DESC", "<"
 	if p.Ascending {
-		order, beyond = " ORDER BY start_at, id", ">"
+		order, beyond = " ORDER BY "+at+", id", ">"
 	}
 	if p.Cursor != "" {
 		key, ascending, ok := parseCursor(p.Cursor)
 		if !ok || ascending != p.Ascending {
 			return "", ErrCursor
 		}
-		w.add(fmt.Sprintf("%s %s= ? AND (start_at %s ? OR id %s ?)", unindexed("start_at", byNumber), beyond, beyond, beyond),
+		w.add(fmt.Sprintf("%s %s= ? AND (%s %s ? OR id %s ?)", unindexed(at, byOther), beyond, at, beyond, beyond),
 			key.start, key.start, key.id)
 	}
 	return order + " LIMIT ?", nil
@@ -85,7 +86,7 @@ type Result struct {
 // Calls lists the calls that f chooses.
 func (s *Store) Calls(ctx context.Context, f Filter, p Page) (Result, error) {
 	w := f.where()
-	order, err := p.order(w, f.byNumber())
+	order, err := p.order(w, "start_at", f.byNumber())
 	if err != nil {
 		return Result{}, err
 	}
@@ -159,6 +160,9 @@ func (s *Store) whole(ctx context.Context, cond string, arg any) ([]*record.Call
 		if c.Media, err = childrenOf(ctx, tx, &mediaTable, c); err != nil {
 			return nil, err
 		}
+		if c.Digits, err = childrenOf(ctx, tx, &digitTable, c); err != nil {
+			return nil, err
+		}
 		if c.Streams, err = streamsOf(ctx, tx, c); err != nil {
 			return nil, err
 		}
@@ -227,18 +231,13 @@ type OrphanResult struct {
 func (s *Store) Orphans(ctx context.Context, f OrphanFilter, p Page) (OrphanResult, error) {
 	w := new(where)
 	w.add("orphan = 1")
-	(&Filter{From: f.From, To: f.To}).whereTime(w)
-	if f.Addr.IsValid() {
-		c, args := anyInside(f.Addr, "src_addr", "dst_addr")
-		w.add(c, args...)
-	}
+	w.times("start_at", f.From, f.To)
+	w.inside(f.Addr, "src_addr", "dst_addr")
 	if f.SSRC != 0 {
 		w.add("ssrc = ?", int64(f.SSRC))
 	}
-	if f.Codec != "" {
-		w.add("LOWER(codec) = LOWER(?)", f.Codec)
-	}
-	order, err := p.order(w, false)
+	w.fold(f.Codec, "codec")
+	order, err := p.order(w, "start_at", false)
 	if err != nil {
 		return OrphanResult{}, err
 	}

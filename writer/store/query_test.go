@@ -98,7 +98,7 @@ func TestRowIsTheCall(t *testing.T) {
 		t.Fatalf("%d calls, error %v", len(r.Calls), err)
 	}
 	want := Row{*c, derive(c)}
-	want.Legs, want.Messages, want.Streams, want.Media = nil, nil, nil, nil
+	want.Legs, want.Messages, want.Streams, want.Media, want.Digits = nil, nil, nil, nil, nil
 	same(t, r.Calls[0].Call, want.Call)
 	if !reflect.DeepEqual(r.Calls[0].Derived, want.Derived) {
 		t.Errorf("derived %+v, want %+v", r.Calls[0].Derived, want.Derived)

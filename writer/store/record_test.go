@@ -44,12 +44,22 @@ func asJSON(t testing.TB, v any) string {
 // silence: each must be what some column points to.
 func TestEveryFieldHasAColumn(t *testing.T) {
 	t.Run("call", func(t *testing.T) {
-		children := []string{".Legs", ".Messages", ".Streams", ".Media"} // tables of their own
+		children := []string{".Legs", ".Messages", ".Streams", ".Media", ".Digits"} // tables of their own
 		checkColumns(t, callTable.fields, func(r *Row) any { return &r.Call }, children...)
 	})
 	t.Run("leg", func(t *testing.T) { checkColumns(t, legTable.fields, func(l *record.Leg) any { return l }) })
 	t.Run("message", func(t *testing.T) { checkColumns(t, messageTable.fields, func(m *record.Message) any { return m }) })
 	t.Run("media", func(t *testing.T) { checkColumns(t, mediaTable.fields, func(m *record.Media) any { return m }) })
+	t.Run("digit", func(t *testing.T) { checkColumns(t, digitTable.fields, func(d *record.Digit) any { return d }) })
+	t.Run("registration", func(t *testing.T) {
+		checkColumns(t, registrationTable.fields, func(r *record.Registration) any { return r })
+	})
+	t.Run("exchange", func(t *testing.T) { checkColumns(t, exchangeTable.fields, func(e *record.Exchange) any { return e }) })
+	t.Run("event", func(t *testing.T) { checkColumns(t, eventTable.fields, func(e *record.Event) any { return e }) })
+	t.Run("link", func(t *testing.T) { checkColumns(t, linkTable.fields, func(l *record.Link) any { return l }) })
+	t.Run("quality", func(t *testing.T) {
+		checkColumns(t, qualityTable.fields, func(q *record.QualityReport) any { return q })
+	})
 	t.Run("stream", func(t *testing.T) {
 		// The Call-ID goes by way of streamRow.callID; the round trip has it.
 		checkColumns(t, streamTable.fields, func(s *streamRow) any { return &s.Stream }, ".CallID")
@@ -85,11 +95,17 @@ func checkColumns[T any](t *testing.T, fields []field[T], rec func(*T) any, else
 func TestTablesMatchSchema(t *testing.T) {
 	s := open(t, Memory)
 	for name, columns := range map[string][]string{
-		callTable.name:    callTable.columns(),
-		legTable.name:     legTable.columns(),
-		messageTable.name: messageTable.columns(),
-		mediaTable.name:   mediaTable.columns(),
-		streamTable.name:  streamTable.columns(),
+		callTable.name:         callTable.columns(),
+		legTable.name:          legTable.columns(),
+		messageTable.name:      messageTable.columns(),
+		mediaTable.name:        mediaTable.columns(),
+		digitTable.name:        digitTable.columns(),
+		streamTable.name:       streamTable.columns(),
+		registrationTable.name: registrationTable.columns(),
+		exchangeTable.name:     exchangeTable.columns(),
+		eventTable.name:        eventTable.columns(),
+		linkTable.name:         linkTable.columns(),
+		qualityTable.name:      qualityTable.columns(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			rows, err := s.read.Query("SELECT name FROM pragma_table_info(?)", name)
@@ -249,7 +265,8 @@ func TestCallNotFound(t *testing.T) {
 func rowCounts(t testing.TB, s *Store) map[string]int {
 	t.Helper()
 	out := make(map[string]int)
-	for _, table := range []string{"calls", "call_leg", "call_message", "call_media", "stream"} {
+	for _, table := range []string{"calls", "call_leg", "call_message", "call_media", "call_digit", "stream",
+		"registration", "exchange", "event", "call_link", "quality_report"} {
 		var n int
 		if err := s.read.QueryRow("SELECT COUNT(*) FROM " + table).Scan(&n); err != nil {
 			t.Fatal(err)
@@ -268,7 +285,8 @@ func TestInsertReplaces(t *testing.T) {
 	}
 	insert(t, s, calls...)
 	first := rowCounts(t, s)
-	if want := map[string]int{"calls": 150, "call_leg": 450, "call_message": 450, "call_media": 450, "stream": 450}; !reflect.DeepEqual(first, want) {
+	if want := map[string]int{"calls": 150, "call_leg": 450, "call_message": 450, "call_media": 450, "call_digit": 450, "stream": 450,
+		"registration": 0, "exchange": 0, "event": 0, "call_link": 0, "quality_report": 0}; !reflect.DeepEqual(first, want) {
 		t.Fatalf("rows %v, want %v", first, want)
 	}
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"ringside/flow/record"
 )
 
 var update = flag.Bool("update", false, "write testdata/version1.sql anew; only before version 1 was ever released")
@@ -79,6 +81,10 @@ func TestMigrateFromVersion1(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "old.db")
 	old := rawOpen(t, path)
 	execScript(t, old, string(script))
+	const start, id = 1_750_000_000 * second, 1              // of the call of the fixture
+	for _, table := range []string{"call_media", "stream"} { // which have more columns since
+		execScript(t, old, zeroInsert(t, old, table, map[string]string{"start_at": fmt.Sprint(start), "id": fmt.Sprint(id)}))
+	}
 	if err := old.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +101,45 @@ func TestMigrateFromVersion1(t *testing.T) {
 	if err != nil || c.Caller.Number != "+4930123456" || c.Start != 1_750_000_000*second || c.Caller.Addr.String() != "192.0.2.1:5060" {
 		t.Errorf("call %+v, error %v", c, err)
 	}
+	want := record.Stream{CallID: c.CallID}
+	if len(c.Media) != 1 || c.Media[0] != (record.Media{}) || len(c.Streams) != 1 || c.Streams[0] != want {
+		t.Errorf("media %+v, streams %+v: want one empty each", c.Media, c.Streams)
+	}
+	if c.Tunnel != (record.Tunnel{}) || c.SessionID != "" || c.Digits != nil {
+		t.Errorf("a call of version 1 knows more than it did: %+v", c)
+	}
 	insert(t, migrated, fullCall(t, 1))
+	put(t, migrated, signals(t))
+}
+
+// zeroInsert is an INSERT of a row in which what is not given is zero or NULL.
+func zeroInsert(t *testing.T, db *sql.DB, table string, given map[string]string) string {
+	t.Helper()
+	rows, err := db.Query(`SELECT name, type, "notnull" FROM pragma_table_info(?)`, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var names, vals []string
+	for rows.Next() {
+		var name, kind string
+		var notnull bool
+		if err := rows.Scan(&name, &kind, &notnull); err != nil {
+			t.Fatal(err)
+		}
+		v, ok := given[name]
+		switch {
+		case ok:
+		case !notnull:
+			continue
+		case strings.Contains(kind, "INT") || kind == "DOUBLE":
+			v = "0"
+		default:
+			v = "''"
+		}
+		names, vals = append(names, name), append(vals, v)
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s)\nVALUES (%s)", table, strings.Join(names, ", "), strings.Join(vals, ", "))
 }
 
 // writeFixture writes version 1 as a script.
@@ -110,34 +154,10 @@ func writeFixture(t *testing.T, path string) {
 	}
 	db := rawOpen(t, ":memory:")
 	execScript(t, db, b.String())
-	rows, err := db.Query(`SELECT name, type, "notnull" FROM pragma_table_info('calls')`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
 	values := map[string]string{"start_at": "1750000000000000000", "id": "1", "call_id": "'version-1@example.net'", "outcome": "'answered'",
 		"end_reason": "'bye'", "hung_up": "'caller'", "caller_number": "'+4930123456'", "caller_reverse": "'6543210394+'",
 		"caller_addr": "X'C0000201'", "caller_port": "5060"}
-	var names, vals []string
-	for rows.Next() {
-		var name, kind string
-		var notnull bool
-		if err := rows.Scan(&name, &kind, &notnull); err != nil {
-			t.Fatal(err)
-		}
-		v, ok := values[name]
-		switch {
-		case ok:
-		case !notnull:
-			continue
-		case strings.Contains(kind, "INT") || kind == "DOUBLE":
-			v = "0"
-		default:
-			v = "''"
-		}
-		names, vals = append(names, name), append(vals, v)
-	}
-	fmt.Fprintf(&b, "INSERT INTO calls (%s)\nVALUES (%s);\n", strings.Join(names, ", "), strings.Join(vals, ", "))
+	b.WriteString(zeroInsert(t, db, "calls", values) + ";\n")
 	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}

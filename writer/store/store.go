@@ -1,4 +1,5 @@
-// Package store keeps call records in an SQL database and answers queries
+// Package store keeps call records, and those of registrations, of other SIP, of
+// events and of what endpoints reported, in an SQL database, and answers queries
 // about them.
 //
 // The database is SQLite, embedded, one file. The SQL is kept to what SQLite

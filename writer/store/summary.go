@@ -105,3 +105,96 @@ func (s *Store) Summary(ctx context.Context, f Filter) (Summary, error) {
 	}
 	return sum, nil
 }
+
+// RegistrationSummary is the registrations that a filter chooses, in figures.
+type RegistrationSummary struct {
+	Registrations int64                              `json:"registrations"`
+	States        map[record.RegistrationState]int64 `json:"states"`     // registrations by state
+	Registers     int64                              `json:"registers"`  // REGISTER requests
+	Successes     int64                              `json:"successes"`  // answered by 2xx
+	Challenges    int64                              `json:"challenges"` // answered by 401 or 407
+	Failures      int64                              `json:"failures"`   // refused
+	Timeouts      int64                              `json:"timeouts"`   // not answered
+}
+
+// SummarizeRegistrations counts the registrations that f chooses.
+func (s *Store) SummarizeRegistrations(ctx context.Context, f RegistrationFilter) (RegistrationSummary, error) {
+	w := f.where()
+	sum := RegistrationSummary{States: make(map[record.RegistrationState]int64)}
+	err := groups(ctx, s.read, "SELECT state, COUNT(*), SUM(registers), SUM(successes), SUM(challenges), SUM(failures), SUM(timeouts)"+
+		" FROM registration"+w.String()+" GROUP BY state", w.args, func(scan func(...any) error) error {
+		var state record.RegistrationState
+		var n, registers, successes, challenges, failures, timeouts int64
+		err := scan(cell{&state}, &n, &registers, &successes, &challenges, &failures, &timeouts)
+		sum.States[state] = n
+		sum.Registrations += n
+		sum.Registers += registers
+		sum.Successes += successes
+		sum.Challenges += challenges
+		sum.Failures += failures
+		sum.Timeouts += timeouts
+		return err
+	})
+	if err != nil {
+		return RegistrationSummary{}, fmt.Errorf("summarize registrations: %w", err)
+	}
+	return sum, nil
+}
+
+// SummarizeEvents counts the events that f chooses by their kind, those
+// included that a rate limit held back.
+func (s *Store) SummarizeEvents(ctx context.Context, f EventFilter) (map[record.EventKind]int64, error) {
+	w := f.where()
+	sum := make(map[record.EventKind]int64)
+	err := groups(ctx, s.read, "SELECT kind, SUM(occurrences) FROM event"+w.String()+" GROUP BY kind", w.args,
+		func(scan func(...any) error) error {
+			var kind record.EventKind
+			var n int64
+			err := scan(cell{&kind}, &n)
+			sum[kind] = n
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("summarize events: %w", err)
+	}
+	return sum, nil
+}
+
+// ExchangeCount is how many exchanges of a kind are in a state.
+type ExchangeCount struct {
+	Kind      record.ExchangeKind `json:"kind"`
+	State     string              `json:"state"`
+	Exchanges int64               `json:"exchanges"`
+}
+
+// SummarizeExchanges counts the exchanges that f chooses by kind and state.
+func (s *Store) SummarizeExchanges(ctx context.Context, f ExchangeFilter) ([]ExchangeCount, error) {
+	w := f.where()
+	var sum []ExchangeCount
+	err := groups(ctx, s.read, "SELECT kind, state, COUNT(*) FROM exchange"+w.String()+" GROUP BY kind, state ORDER BY kind, state", w.args,
+		func(scan func(...any) error) error {
+			var c ExchangeCount
+			err := scan(cell{&c.Kind}, &c.State, &c.Exchanges)
+			sum = append(sum, c)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("summarize exchanges: %w", err)
+	}
+	return sum, nil
+}
+
+// groups gives each row of a query to take.
+func groups(ctx context.Context, q querier, query string, args []any, take func(scan func(...any) error) error) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := take(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -8,7 +8,7 @@ import (
 	"ringside/flow/record"
 )
 
-// The columns of each table, in the order of the schema. A new field of a
+// The columns of the tables of calls and streams. A new field of a
 // record needs a line here and a migration; a test finds fields without one.
 
 var (
@@ -18,6 +18,7 @@ var (
 	legTable     = table[record.Leg]{"call_leg", childKey, legFields()}
 	messageTable = table[record.Message]{"call_message", childKey, messageFields()}
 	mediaTable   = table[record.Media]{"call_media", childKey, mediaFields()}
+	digitTable   = table[record.Digit]{"call_digit", childKey, digitFields()}
 	streamTable  = table[streamRow]{"stream", []string{"orphan", "start_at", "id", "seq"}, streamFields()}
 )
 
@@ -75,6 +76,15 @@ func callFields() []field[Row] {
 			{"transport", func(c *Row) any { return &c.Transport }},
 			{"flags", func(c *Row) any { return &c.Flags }},
 			{"messages_total", func(c *Row) any { return &c.MessagesTotal }},
+			{"session_id", func(c *Row) any { return &c.SessionID }},
+			{"x_call_id", func(c *Row) any { return &c.XCallID }},
+			{"icid", func(c *Row) any { return &c.ICID }},
+			{"link_header", func(c *Row) any { return &c.LinkHeader }},
+			{"replaces", func(c *Row) any { return &c.Replaces }},
+			{"tunnel_kind", func(c *Row) any { return &c.Tunnel.Kind }},
+			{"tunnel_src", func(c *Row) any { return &c.Tunnel.Src }},
+			{"tunnel_dst", func(c *Row) any { return &c.Tunnel.Dst }},
+			{"tunnel_id", func(c *Row) any { return &c.Tunnel.ID }},
 
 			{"caller_reverse", func(c *Row) any { return &c.callerReverse }},
 			{"called_reverse", func(c *Row) any { return &c.calledReverse }},
@@ -143,8 +153,22 @@ func mediaFields() []field[record.Media] {
 			{"mode", func(m *record.Media) any { return &m.Mode }},
 			{"srtp", func(m *record.Media) any { return &m.SRTP }},
 			{"from_at", func(m *record.Media) any { return &m.From }},
+			{"epoch", func(m *record.Media) any { return &m.Epoch }},
+			{"crypto", func(m *record.Media) any { return &m.Crypto }},
 		},
 	)
+}
+
+func digitFields() []field[record.Digit] {
+	return []field[record.Digit]{
+		{"pressed_at", func(d *record.Digit) any { return &d.Time }},
+		{"side", func(d *record.Digit) any { return &d.From }},
+		{"digit", func(d *record.Digit) any { return &d.Digit }},
+		{"method", func(d *record.Digit) any { return &d.Method }},
+		{"duration", func(d *record.Digit) any { return &d.Duration }},
+		{"volume", func(d *record.Digit) any { return &d.Volume }},
+		{"ssrc", func(d *record.Digit) any { return &d.SSRC }},
+	}
 }
 
 func streamFields() []field[streamRow] {
@@ -166,12 +190,14 @@ func streamFields() []field[streamRow] {
 		within("compat_", compatFields(), func(s *streamRow) *record.Compat { return &s.Compat }),
 		within("mos_", mosFields(), func(s *streamRow) *record.MOS { return &s.MOS }),
 		within("rtcp_", rtcpFields(), func(s *streamRow) *record.RTCP { return &s.RTCP }),
+		within("xr_", xrFields(), func(s *streamRow) *record.XR { return &s.XR }),
 		[]field[streamRow]{
 			{"ttl_min", func(s *streamRow) any { return &s.TTLMin }},
 			{"ttl_max", func(s *streamRow) any { return &s.TTLMax }},
 			{"dscp", func(s *streamRow) any { return &s.DSCP }},
 			{"vlan", func(s *streamRow) any { return &s.VLAN }},
 			{"srtp", func(s *streamRow) any { return &s.SRTP }},
+			{"epoch", func(s *streamRow) any { return &s.Epoch }},
 			{"flags", func(s *streamRow) any { return &s.Flags }},
 		},
 	)
@@ -261,5 +287,28 @@ func rtcpFields() []field[record.RTCP] {
 		{"rtt", func(r *record.RTCP) any { return &r.RTT }},
 		{"rtt_max", func(r *record.RTCP) any { return &r.RTTMax }},
 		{"sender_packets", func(r *record.RTCP) any { return &r.SenderCount }},
+	}
+}
+
+func xrFields() []field[record.XR] {
+	return []field[record.XR]{
+		{"reports", func(x *record.XR) any { return &x.Reports }},
+		{"loss", func(x *record.XR) any { return &x.Loss }},
+		{"discard", func(x *record.XR) any { return &x.Discard }},
+		{"burst_loss", func(x *record.XR) any { return &x.BurstLoss }},
+		{"gap_loss", func(x *record.XR) any { return &x.GapLoss }},
+		{"burst", func(x *record.XR) any { return &x.Burst }},
+		{"gap", func(x *record.XR) any { return &x.Gap }},
+		{"rtt", func(x *record.XR) any { return &x.RTT }},
+		{"end_delay", func(x *record.XR) any { return &x.EndDelay }},
+		{"signal_db", func(x *record.XR) any { return &x.Signal }},
+		{"noise_db", func(x *record.XR) any { return &x.Noise }},
+		{"rerl_db", func(x *record.XR) any { return &x.RERL }},
+		{"r", func(x *record.XR) any { return &x.R }},
+		{"external_r", func(x *record.XR) any { return &x.ExternalR }},
+		{"mos_lq", func(x *record.XR) any { return &x.MOSLQ }},
+		{"mos_cq", func(x *record.XR) any { return &x.MOSCQ }},
+		{"jitter_buffer", func(x *record.XR) any { return &x.JitterBuffer }},
+		{"jitter_buffer_max", func(x *record.XR) any { return &x.JitterMax }},
 	}
 }

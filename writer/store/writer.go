@@ -40,7 +40,10 @@ type Writer struct {
 	once   sync.Once
 	adding sync.WaitGroup
 
-	stats struct{ queued, calls, orphans, rows, batches, rejected, failed, refused atomic.Uint64 }
+	stats struct {
+		queued, calls, orphans, registrations, exchanges, events, links, quality atomic.Uint64
+		rows, batches, rejected, failed, refused                                 atomic.Uint64
+	}
 
 	mu     sync.Mutex
 	errs   []error // since the last Flush
@@ -50,9 +53,10 @@ type Writer struct {
 // WriterStats is what became of the records given to a Writer:
 // Added = Stored + Rejected + Failed + Refused + what still waits.
 type WriterStats struct {
-	Added    uint64 // records given to Add and AddOrphan
-	Calls    uint64 // calls stored
-	Orphans  uint64 // orphan streams stored
+	Added uint64 // records given to Add and its like
+
+	Calls, Orphans, Registrations, Exchanges, Events, Links, Quality uint64 // records stored
+
 	Rows     uint64 // rows of all tables
 	Batches  uint64 // transactions
 	Rejected uint64 // records that the database will not take
@@ -61,12 +65,13 @@ type WriterStats struct {
 }
 
 // Stored is the records stored.
-func (s WriterStats) Stored() uint64 { return s.Calls + s.Orphans }
+func (s WriterStats) Stored() uint64 {
+	return s.Calls + s.Orphans + s.Registrations + s.Exchanges + s.Events + s.Links + s.Quality
+}
 
 // item is a record, or a request to flush.
 type item struct {
-	call   *record.Call
-	orphan *record.Stream
+	record any             // a pointer to one of the types that a Batch has
 	flush  chan<- struct{} // closed when all before it is stored
 }
 
@@ -91,10 +96,25 @@ func NewWriter(s *Store, o WriterOptions) *Writer {
 // Add hands over a call, which belongs to the Writer from then on. It blocks
 // while the queue is full, which is right for files; it never fails: Flush and
 // Close tell of errors, Err as soon as there is one.
-func (w *Writer) Add(c *record.Call) { w.add(item{call: c}) }
+func (w *Writer) Add(c *record.Call) { w.add(item{record: c}) }
 
 // AddOrphan hands over a stream that no call claimed, like Add.
-func (w *Writer) AddOrphan(s *record.Stream) { w.add(item{orphan: s}) }
+func (w *Writer) AddOrphan(s *record.Stream) { w.add(item{record: s}) }
+
+// AddRegistration is Add for a registration.
+func (w *Writer) AddRegistration(r *record.Registration) { w.add(item{record: r}) }
+
+// AddExchange is Add for an exchange.
+func (w *Writer) AddExchange(e *record.Exchange) { w.add(item{record: e}) }
+
+// AddEvent is Add for an event.
+func (w *Writer) AddEvent(e *record.Event) { w.add(item{record: e}) }
+
+// AddLink is Add for a link of two calls.
+func (w *Writer) AddLink(l *record.Link) { w.add(item{record: l}) }
+
+// AddQuality is Add for an endpoint's report of a call.
+func (w *Writer) AddQuality(q *record.QualityReport) { w.add(item{record: q}) }
 
 func (w *Writer) add(i item) {
 	w.stats.queued.Add(1)
@@ -176,8 +196,15 @@ func (w *Writer) Err() error {
 func (w *Writer) Stats() WriterStats {
 	s := &w.stats
 	return WriterStats{
-		Calls:    s.calls.Load(),
-		Orphans:  s.orphans.Load(),
+		Calls:   s.calls.Load(),
+		Orphans: s.orphans.Load(),
+
+		Registrations: s.registrations.Load(),
+		Exchanges:     s.exchanges.Load(),
+		Events:        s.events.Load(),
+		Links:         s.links.Load(),
+		Quality:       s.quality.Load(),
+
 		Rows:     s.rows.Load(),
 		Batches:  s.batches.Load(),
 		Rejected: s.rejected.Load(),
@@ -218,10 +245,21 @@ func (p *pending) empty() bool { return p.rows == 0 }
 func (p *pending) full() bool  { return p.rows >= batchRows || p.bytes >= batchBytes }
 
 func (p *pending) add(i item) {
-	if i.call != nil {
-		p.Calls = append(p.Calls, i.call)
-	} else {
-		p.Orphans = append(p.Orphans, i.orphan)
+	switch r := i.record.(type) {
+	case *record.Call:
+		p.Calls = append(p.Calls, r)
+	case *record.Stream:
+		p.Orphans = append(p.Orphans, r)
+	case *record.Registration:
+		p.Registrations = append(p.Registrations, r)
+	case *record.Exchange:
+		p.Exchanges = append(p.Exchanges, r)
+	case *record.Event:
+		p.Events = append(p.Events, r)
+	case *record.Link:
+		p.Links = append(p.Links, r)
+	case *record.QualityReport:
+		p.Quality = append(p.Quality, r)
 	}
 	p.rows += i.rows()
 	p.bytes += i.bytes()
@@ -229,23 +267,30 @@ func (p *pending) add(i item) {
 
 // rows is how many rows a record becomes.
 func (i item) rows() int {
-	if i.call == nil {
-		return 1
+	if c, ok := i.record.(*record.Call); ok {
+		return callRows(c)
 	}
-	c := i.call
-	return 1 + len(c.Legs) + len(c.Messages) + len(c.Media) + len(c.Streams)
+	return 1
+}
+
+func callRows(c *record.Call) int {
+	return 1 + len(c.Legs) + len(c.Messages) + len(c.Media) + len(c.Streams) + len(c.Digits)
 }
 
 // bytes is roughly how large a record is in the database: columns of usual
-// content by row, and the lists that a long call may have.
+// content by row, and the lists and texts that may be long.
 func (i item) bytes() int {
-	const callBytes, streamBytes, childBytes = 800, 500, 80
-	if i.call == nil {
+	const callBytes, streamBytes, childBytes, rowBytes = 800, 500, 80, 300
+	switch r := i.record.(type) {
+	case *record.Call:
+		return callBytes + streamBytes*len(r.Streams) + childBytes*(callRows(r)-1-len(r.Streams)) +
+			len(r.CallID) + len(r.Caller.Contact) + len(r.Called.Contact)
+	case *record.Stream, *record.QualityReport:
 		return streamBytes
+	case *record.Exchange:
+		return rowBytes + len(r.Text)
 	}
-	c := i.call
-	return callBytes + streamBytes*len(c.Streams) + childBytes*(len(c.Legs)+len(c.Messages)+len(c.Media)) +
-		len(c.CallID) + len(c.Caller.Contact) + len(c.Called.Contact)
+	return rowBytes
 }
 
 func (w *Writer) run(ctx context.Context) {
@@ -290,16 +335,10 @@ func (w *Writer) commit(ctx context.Context, p *pending) {
 // that fails otherwise would fail for the halves too: the batch is lost.
 func (w *Writer) insert(ctx context.Context, b Batch) {
 	err := w.store.Insert(ctx, b)
-	n := len(b.Calls) + len(b.Orphans)
+	n := b.Len()
 	switch {
 	case err == nil:
-		w.stats.batches.Add(1)
-		w.stats.calls.Add(uint64(len(b.Calls)))
-		w.stats.orphans.Add(uint64(len(b.Orphans)))
-		for _, c := range b.Calls {
-			w.stats.rows.Add(uint64(item{call: c}.rows()))
-		}
-		w.stats.rows.Add(uint64(len(b.Orphans)))
+		w.stored(b)
 	case !w.store.dialect.rejected(err):
 		w.stats.failed.Add(uint64(n))
 		w.keepError(err)
@@ -307,16 +346,26 @@ func (w *Writer) insert(ctx context.Context, b Batch) {
 		w.stats.rejected.Add(1)
 		w.keepError(err)
 	default:
-		first, second := halves(b)
+		first, second := b.cut(n / 2)
 		w.insert(ctx, first)
 		w.insert(ctx, second)
 	}
 }
 
-// halves splits a batch of at least two records.
-func halves(b Batch) (first, second Batch) {
-	if c, o := len(b.Calls), len(b.Orphans); c == 0 || o == 0 {
-		return Batch{b.Calls[:c/2], b.Orphans[:o/2]}, Batch{b.Calls[c/2:], b.Orphans[o/2:]}
+// stored counts what a batch has put into the database.
+func (w *Writer) stored(b Batch) {
+	rows := b.Len() - len(b.Calls)
+	for _, c := range b.Calls {
+		rows += callRows(c)
 	}
-	return Batch{Calls: b.Calls}, Batch{Orphans: b.Orphans}
+	s := &w.stats
+	s.batches.Add(1)
+	s.rows.Add(uint64(rows))
+	s.calls.Add(uint64(len(b.Calls)))
+	s.orphans.Add(uint64(len(b.Orphans)))
+	s.registrations.Add(uint64(len(b.Registrations)))
+	s.exchanges.Add(uint64(len(b.Exchanges)))
+	s.events.Add(uint64(len(b.Events)))
+	s.links.Add(uint64(len(b.Links)))
+	s.quality.Add(uint64(len(b.Quality)))
 }

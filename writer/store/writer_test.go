@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,11 +49,11 @@ func TestWriter(t *testing.T) {
 		t.Errorf("rows after Flush: %v", n)
 	}
 	got := w.Stats()
-	if got.Batches < 300*14/batchRows || got.Batches > 300 {
+	if got.Batches < 300*17/batchRows || got.Batches > 300 {
 		t.Errorf("%d batches", got.Batches)
 	}
 	got.Batches = 0
-	want := WriterStats{Added: 600, Calls: 300, Orphans: 300, Rows: 300*13 + 300}
+	want := WriterStats{Added: 600, Calls: 300, Orphans: 300, Rows: 300*16 + 300}
 	if got != want {
 		t.Errorf("stats %+v, want %+v", got, want)
 	}
@@ -203,17 +205,25 @@ func TestWriterCloseGivesUp(t *testing.T) {
 	}
 }
 
-func TestHalves(t *testing.T) {
-	for _, c := range []struct{ calls, orphans int }{{2, 0}, {0, 2}, {1, 1}, {5, 0}, {0, 3}, {7, 4}} {
-		b := Batch{Calls: make([]*record.Call, c.calls), Orphans: make([]*record.Stream, c.orphans)}
-		first, second := halves(b)
-		for _, h := range []Batch{first, second} {
-			if len(h.Calls)+len(h.Orphans) == 0 {
-				t.Errorf("half of %+v is empty", c)
-			}
+// TestCut splits batches of all kinds everywhere.
+func TestCut(t *testing.T) {
+	b := Batch{
+		Calls: records(t, 3), Orphans: []*record.Stream{orphan(1)},
+		Registrations: []*record.Registration{{ID: 1}, {ID: 2}}, Exchanges: []*record.Exchange{{ID: 3}},
+		Events: []*record.Event{{ID: 4}, {ID: 5}}, Links: []*record.Link{{ID: 6}}, Quality: []*record.QualityReport{{ID: 7}},
+	}
+	for n := range b.Len() + 1 {
+		first, rest := b.cut(n)
+		if first.Len() != n || rest.Len() != b.Len()-n {
+			t.Errorf("cut at %d: %d and %d records", n, first.Len(), rest.Len())
 		}
-		if len(first.Calls)+len(second.Calls) != c.calls || len(first.Orphans)+len(second.Orphans) != c.orphans {
-			t.Errorf("halves of %+v do not add up", c)
+		again := Batch{
+			slices.Concat(first.Calls, rest.Calls), slices.Concat(first.Orphans, rest.Orphans),
+			slices.Concat(first.Registrations, rest.Registrations), slices.Concat(first.Exchanges, rest.Exchanges),
+			slices.Concat(first.Events, rest.Events), slices.Concat(first.Links, rest.Links), slices.Concat(first.Quality, rest.Quality),
+		}
+		if !reflect.DeepEqual(again, b) {
+			t.Errorf("cut at %d: the parts are not the whole", n)
 		}
 	}
 }

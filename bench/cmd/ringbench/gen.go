@@ -107,8 +107,10 @@ func write(ctx context.Context, g *traffic.Generator, file, truth string) (total
 }
 
 func report(out io.Writer, file string, t traffic.Totals, took time.Duration) {
+	h := t.Hostile
+	other := t.DNS + t.STUN + t.TCP + h.Fragments + h.Overlaps + h.Gaps + h.SYNs + h.Tunnels + h.Endless
 	fmt.Fprintf(out, "%s: %d frames (%d SIP, %d RTP, %d RTCP, %d other), %d calls, %d streams, %.1f MB, %s of traffic; %.2f s, %.2f million frames/s\n",
-		file, t.Frames, t.SIPCalls+t.SIPOther, t.RTP, t.RTCP, t.DNS+t.STUN+t.TCP, t.Calls, t.Streams, float64(t.Bytes)/1e6,
+		file, t.Frames, t.SIPCalls+t.SIPOther, t.RTP, t.RTCP, other, t.Calls, t.Streams, float64(t.Bytes)/1e6,
 		time.Duration(t.LastTime-t.FirstTime).Round(time.Millisecond), took.Seconds(), float64(t.Frames)/took.Seconds()/1e6)
 }
 
@@ -160,6 +162,22 @@ func networkFlags(fs *flag.FlagSet, o *traffic.Options) {
 	fs.IntVar(&o.Gateways, "gateways", o.Gateways, "`NUMBER` of called's addresses (default 16)")
 	fs.IntVar(&o.Proxies, "proxies", o.Proxies, "`NUMBER` of proxies' addresses (default 4)")
 	fs.Float64Var(&o.Proxied, "proxied", o.Proxied, "`SHARE` of calls captured on both sides of a proxy, 0 to 1")
+	fs.Func("transports", "`LIST` of NAME or NAME=WEIGHT that calls use for SIP: udp, tcp, ws, sctp (default udp)", list(&o.Transports, one(traffic.ParseTransport)))
+	fs.Func("streams", "`SPEC` of chances of what happens to SIP over tcp, ws and sctp, as in\n"+
+		"split=0.3,join=0.3,shared=0.2,midstream=0.1,keepalive=0.5,blank=0.1,lost=0.03,behind=0.03,reorder=0.05,rebound=0.5,dupack=0.2,capture=0.1", func(s string) (err error) {
+		o.Streams, err = traffic.ParseStreams(s)
+		return err
+	})
+	fs.Float64Var(&o.Large, "large", o.Large, "`SHARE` of calls whose INVITEs have 2 to 8 KiB, 0 to 1")
+	fs.Float64Var(&o.FastT1, "fast-t1", o.FastT1, "`SHARE` of calls that send again after 60 ms, not 500 ms, 0 to 1")
+	fs.IntVar(&o.MTU, "mtu", o.MTU, "cut IP packets longer than so many `BYTES` into fragments (default: cut none)")
+	fs.Float64Var(&o.Disorder, "disorder", o.Disorder, "`SHARE` of cut packets whose fragments come in any order, 0 to 1")
+	fs.Func("mirror", "deliver every packet twice, the second copy `CHANGED`: "+strings.Join(traffic.Mirrors(), ", "), func(s string) (err error) {
+		o.Mirror, err = traffic.ParseMirror(s)
+		return err
+	})
+	fs.Float64Var(&o.ZeroID, "zero-id", o.ZeroID, "`SHARE` of IPv4 hosts whose datagrams have the identification 0, 0 to 1")
+	fs.Float64Var(&o.Hostile, "hostile", o.Hostile, "attacks per second: floods, overlaps, gaps, tunnels in tunnels")
 	fs.Float64Var(&o.Background, "background", o.Background, "OPTIONS and REGISTER transactions per second")
 	fs.Float64Var(&o.Noise, "noise", o.Noise, "DNS, STUN and TCP frames per second")
 	fs.Func("format", "`FORMAT`: "+strings.Join(traffic.Formats(), ", ")+" (default pcap)", func(s string) (err error) {

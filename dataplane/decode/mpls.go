@@ -1,0 +1,70 @@
+package decode
+
+import "ringside/dataplane/frame"
+
+const labelLen = 4
+
+// mpls reads a label stack (RFC 3032). What follows it is said nowhere: IP is
+// told by its version, and Ethernet, of a pseudo-wire, by its EtherType.
+func mpls(h *headers, off int) Reason {
+	const bottom = 0x100
+	for range 16 { // deeper stacks than any router builds
+		if !h.has(off, labelLen) {
+			return TruncatedTunnel
+		}
+		entry := h.be32(off)
+		h.varies(off+3, 1) // time to live
+		off += labelLen
+		if entry&bottom != 0 {
+			return labelled(h, off, entry>>12)
+		}
+	}
+	return TunnelMPLS
+}
+
+// labelled reads what a label stack carries. A pseudo-wire may have a control
+// word before the frame (RFC 4385 section 3), whose first four bits are 0; so
+// are those of most Ethernet addresses.
+func labelled(h *headers, off int, label uint32) Reason {
+	const controlWord = 4
+	if len(h.data) <= off {
+		return TruncatedTunnel
+	}
+	version := h.data[off] >> 4
+	kind, start := frame.PseudoWire, off
+	switch end := h.wire; {
+	case looksIP(h, off, end, true) != 0:
+		kind = frame.MPLS
+	case surelyEthernet(h, off, end):
+	case version == 0 && (surelyEthernet(h, off+controlWord, end) || looksEthernet(h, off+controlWord, end, true)):
+		start = off + controlWord
+	case looksEthernet(h, off, end, true):
+	case version == 4 || version == 6: // sliced on the way, or bad
+		kind = frame.MPLS
+	default:
+		return TunnelMPLS
+	}
+	if r := h.enterLink(kind, label); r != none {
+		return r
+	}
+	if kind == frame.PseudoWire {
+		h.trace.lost = true
+		return ethernet(h, start)
+	}
+	return rawIP(h, start)
+}
+
+// mplsUDP reads MPLS in UDP (RFC 7510).
+func mplsUDP(h *headers, off, end int) Reason {
+	stack := off
+	for h.has(stack, labelLen) && h.be32(stack)&0x100 == 0 {
+		stack += labelLen
+	}
+	if looksIP(h, stack+labelLen, end, false) == 0 {
+		return closed
+	}
+	if r := h.enter(frame.MPLS, 0, end); r != none {
+		return r
+	}
+	return mpls(h, off)
+}

@@ -1,0 +1,124 @@
+package flow
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+
+	"ringside/dataplane/frame"
+	"ringside/flow/call"
+	"ringside/flow/record"
+	"ringside/flow/sip"
+	tcpstream "ringside/flow/stream"
+)
+
+// join puts fragments together, up to the clock that all workers have read.
+// What comes of them goes on as if it had been read.
+func (s *Shard) join() bool {
+	if s.joinedTo > s.joined.Load() {
+		return s.say(&s.joined, s.joinedTo, &s.out[fromFragments])
+	}
+	limit := s.lowest(handedMark)
+	if limit <= s.joined.Load() {
+		return false
+	}
+	for from := oldest(s.fragmentIn, limit, (*fragment).place); from != nil; from = oldest(s.fragmentIn, limit, (*fragment).place) {
+		f, b := from.head(), &s.rejoined
+		b.Packets, b.Tunnels = b.Packets[:0], b.Tunnels[:0]
+		s.decoder.Join(&f.f, &f.tunnel, b)
+		s.packets(b, &s.out[fromFragments])
+		from.next++
+	}
+	s.joinedTo = limit
+	return s.say(&s.joined, s.joinedTo, &s.out[fromFragments])
+}
+
+// assemble puts the streams of TCP and SCTP together, up to the clock to which
+// all fragments are joined. What it says then is said of all signalling.
+func (s *Shard) assemble() bool {
+	if s.signalledTo > s.signalled.Load() {
+		return s.say(&s.signalled, s.signalledTo, &s.out[fromStreams])
+	}
+	limit := s.lowest(joinedMark)
+	if limit <= s.signalled.Load() {
+		return false
+	}
+	s.group.mirrors.judge(limit, s.mirrorFound)
+	for from := oldest(s.segmentIn, limit, (*segment).place); from != nil; from = oldest(s.segmentIn, limit, (*segment).place) {
+		s.carried = from.head()
+		if s.duplicateSegment(s.carried) {
+			s.stats.SegmentDuplicates++
+		} else {
+			s.sessions.Packet(&s.carried.p)
+		}
+		from.next++
+	}
+	s.carried = nil
+	if limit == end {
+		s.sessions.Close(s.lastClock)
+	} else {
+		s.sessions.Advance(limit - 1)
+	}
+	s.signalledTo = limit
+	return s.say(&s.signalled, s.signalledTo, &s.out[fromStreams])
+}
+
+func (s *Shard) sessionOptions() tcpstream.Options {
+	o := s.group.options.Sessions
+	n := s.group.options.Workers
+	o.MaxFlows = share(o.MaxFlows, n)
+	o.MaxBytes = (o.MaxBytes + int64(n) - 1) / int64(n)
+	o.Emit = s.carriedMessage
+	return o
+}
+
+// carriedMessage reads a message that came on a stream.
+func (s *Shard) carriedMessage(m *tcpstream.Message) {
+	p := m.Packet
+	meta := call.Meta{
+		Time: p.Time, Clock: p.Clock, Seq: p.Seq, Src: m.Src, Dst: m.Dst,
+		Transport: m.Transport, VLAN: -1, DSCP: p.DSCP, Cut: m.Cut,
+	}
+	if p.Flags&frame.FlagVLAN != 0 {
+		meta.VLAN = int32(p.VLAN)
+	}
+	if p.Tunnel != 0 && s.carried != nil {
+		meta.Tunnel = tunnelRecord(&s.carried.tunnel)
+	}
+	s.parse(m.Data, &meta, p, 0, &s.out[fromStreams])
+}
+
+// mirrorFound says that an interface delivers packets more than once.
+func (s *Shard) mirrorFound(iface uint16, at int64, factor float64) {
+	e := &record.Event{
+		Time: at, Kind: record.MirrorDuplicates, Sensor: s.group.options.Sensor, Count: 1,
+		Text: fmt.Sprintf("interface %d: each packet comes %.2f times; copies within %v are removed from now on", iface, factor,
+			cmp.Or(s.group.options.DedupWindow, defaultWindow)),
+	}
+	e.ID = eventID(e)
+	s.emit(at, e)
+}
+
+// loop makes the Call-ID that of another call in each pass of a capture that
+// is replayed in a loop. The text is put behind the message.
+func (m *signal) loop(pass uint16) {
+	id := m.msg.CallID
+	at := len(m.bytes)
+	m.bytes = append(m.bytes, m.bytes[id.Off:id.Off+id.Len]...)
+	m.bytes = append(m.bytes, ";pass="...)
+	m.bytes = strconv.AppendUint(m.bytes, uint64(pass)+1, 10)
+	m.msg.CallID = sip.Span{Off: uint32(at), Len: uint32(len(m.bytes) - at)}
+}
+
+// parseError is the event of a message that was not understood.
+func parseError(err error, meta *call.Meta, sensor uint16) *record.Event {
+	e := &record.Event{
+		Time: meta.Time, Kind: record.ParseError, Sensor: sensor,
+		Src: meta.Src.Netip(), Dst: meta.Dst.Netip(), Count: 1,
+	}
+	if r, ok := err.(sip.Reason); ok {
+		e.Text = r.String()
+	}
+	e.ID = eventID(e)
+	return e
+}

@@ -1,0 +1,220 @@
+package flow
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math/bits"
+	"time"
+
+	"ringside/dataplane/frame"
+)
+
+// A mirror port that copies what comes in and what goes out delivers every
+// packet that it forwards twice. The copies have the same addresses,
+// identification and contents; link layer, VLAN, time to live and checksum may
+// differ. A retransmission has another identification, or where a host sends 0
+// for all (RFC 6864), comes later than shortWindow.
+//
+// Copies are found by a 64-bit hash of what they have in common, within a window
+// of the clock; the first one stays. The network may duplicate packets too, and
+// that cannot be told from a mirror's copy: so by default nothing is taken away
+// until an interface is seen to deliver a good part of its packets twice.
+
+// Dedup says when the second copies of packets are taken away.
+type Dedup uint8
+
+// Ways to deal with copies.
+const (
+	DedupOff  Dedup = iota
+	DedupAuto       // of an interface that is seen to deliver copies
+	DedupOn
+)
+
+const (
+	defaultWindow = 10 * time.Millisecond
+	shortWindow   = 50 * time.Millisecond // for packets without an identification
+)
+
+// The stages that look for copies. Each has a table, as their clocks differ.
+const (
+	onceSignals = iota
+	onceSegments
+	onceSamples
+	numOnce
+)
+
+// duplicates remembers the packets of the last moments.
+type duplicates struct {
+	buckets []onceBucket // length is a power of two
+	window  int64        // ns of clock
+	short   int64
+	pairs   PathPairs
+}
+
+const onceWays = 4
+
+type onceBucket [onceWays]onceEntry
+
+type onceEntry struct {
+	tag   uint64
+	clock int64 // when it was seen; 0: unused
+	path  Path
+}
+
+// Path is what a packet has in common with others of its observation point.
+type Path struct {
+	VLAN int16 `json:"vlan"` // -1: untagged
+	TTL  uint8 `json:"ttl"`
+}
+
+// PathPairs counts copies by the paths of both, the first few pairs by name.
+type PathPairs struct {
+	Rows [8]PathPair
+	More uint64
+}
+
+// PathPair is how often a packet on First came again on Second.
+type PathPair struct {
+	First, Second Path
+	Count         uint64
+}
+
+func (t *PathPairs) add(first, second Path, n uint64) {
+	for i := range t.Rows {
+		r := &t.Rows[i]
+		if r.Count == 0 {
+			r.First, r.Second = first, second
+		}
+		if r.First == first && r.Second == second {
+			r.Count += n
+			return
+		}
+	}
+	t.More += n
+}
+
+func (t *PathPairs) merge(o *PathPairs) {
+	for _, r := range o.Rows {
+		if r.Count > 0 {
+			t.add(r.First, r.Second, r.Count)
+		}
+	}
+	t.More += o.More
+}
+
+func (d *duplicates) init(window time.Duration) {
+	d.window = int64(cmp.Or(window, defaultWindow))
+	d.short = min(d.window, int64(shortWindow))
+}
+
+// seen reports whether a packet with this tag came within the window, and
+// remembers it if not. hasID says whether its header identifies it.
+func (d *duplicates) seen(tag uint64, clock int64, hasID bool, path Path) bool {
+	if d.buckets == nil {
+		// Room for some 100,000 packets a second and 10 ms, in proportion for
+		// longer windows.
+		size := 1024 * max(1, uint64(d.window/int64(defaultWindow)))
+		d.buckets = make([]onceBucket, 1<<bits.Len64(size-1))
+	}
+	b := &d.buckets[tag>>20&uint64(len(d.buckets)-1)]
+	window := d.window
+	if !hasID {
+		window = d.short
+	}
+	stalest := &b[0]
+	for i := range b {
+		e := &b[i]
+		if e.tag == tag && e.clock != 0 && clock-e.clock < window {
+			d.pairs.add(e.path, path, 1)
+			return true
+		}
+		if e.clock < stalest.clock {
+			stalest = e
+		}
+	}
+	*stalest = onceEntry{tag, clock, path}
+	return false
+}
+
+// once is the tag of a sample: all that is kept of the packet.
+func (m *sample) once() uint64 {
+	h := fold(m.hash^uint64(m.id)<<48, uint64(m.ts)<<32|uint64(m.len))
+	h = fold(h^uint64(m.dlsr), uint64(uint32(m.lost))<<32|uint64(m.seq)<<16|uint64(m.pt)<<8|uint64(m.kind))
+	return h | 1
+}
+
+// onceMessage is the tag of a datagram: addresses, identification and payload.
+func onceMessage(p *frame.Packet) uint64 {
+	h := fold(p.Src.Hash(), p.Dst.Hash()+uint64(p.ID))
+	return hashBytes(h^uint64(p.Loop)<<32, p.Payload) | 1
+}
+
+// onceSegment is the tag of a segment.
+func onceSegment(p *frame.Packet) uint64 {
+	h := fold(p.Src.Hash(), p.Dst.Hash()+uint64(p.ID))
+	h = fold(h^uint64(p.SeqNo), uint64(p.AckNo)<<8|uint64(p.Control))
+	return hashBytes(h^uint64(p.Loop)<<32, p.Payload) | 1
+}
+
+const (
+	foldA = 0xa0761d6478bd642f
+	foldB = 0xe7037ed1a0b428db
+)
+
+// fold mixes two words into one by a product of 128 bits.
+func fold(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a^foldA, b^foldB)
+	return hi ^ lo
+}
+
+// hashBytes is a hash of b that begins with h, 16 bytes a step.
+func hashBytes(h uint64, b []byte) uint64 {
+	h ^= uint64(len(b)) * foldA
+	for len(b) >= 16 {
+		h = fold(binary.LittleEndian.Uint64(b)^h, binary.LittleEndian.Uint64(b[8:]))
+		b = b[16:]
+	}
+	var rest [16]byte
+	copy(rest[:], b)
+	return fold(binary.LittleEndian.Uint64(rest[:])^h, binary.LittleEndian.Uint64(rest[8:]))
+}
+
+func (s *Shard) duplicateSignal(m *signal) bool {
+	if m.once == 0 || !s.group.mirrors.removes(m.iface, m.meta.Clock) {
+		return false
+	}
+	tag := m.once ^ uint64(m.to)<<1
+	return s.once[onceSignals].seen(tag, m.meta.Clock, m.id != 0, Path{int16(m.meta.VLAN), m.ttl})
+}
+
+func (s *Shard) duplicateSegment(g *segment) bool {
+	p := &g.p
+	if !s.group.mirrors.removes(p.Iface, p.Clock) {
+		return false
+	}
+	return s.once[onceSegments].seen(onceSegment(p), p.Clock, p.ID != 0, pathOf(p))
+}
+
+func (s *Shard) duplicateSample(m *sample) bool {
+	return s.once[onceSamples].seen(m.once(), m.clock, m.id != 0, Path{m.vlan, m.ttl})
+}
+
+func pathOf(p *frame.Packet) Path {
+	if p.Flags&frame.FlagVLAN != 0 {
+		return Path{int16(p.VLAN), p.TTL}
+	}
+	return Path{-1, p.TTL}
+}
+
+// censusMask chooses the RTP packets that are counted, by their sequence
+// number: both copies of a packet, or none.
+const censusMask = 7
+
+// countDuplicate counts a sample that is taken away.
+func (s *Shard) countDuplicate(m *sample) {
+	if m.kind <= sampleMarked {
+		s.stats.RTPDuplicates++
+	} else {
+		s.stats.RTCPDuplicates++
+	}
+}

@@ -1,0 +1,229 @@
+package stream
+
+import (
+	"ringside/dataplane/frame"
+	"ringside/flow/tls"
+)
+
+// conn is the state of a flow whose bytes are read.
+type conn struct {
+	number uint32 // in Table.conns
+	at     uint32 // number of its flow
+	flow   *flow
+	seq    uint64 // of its last packet
+	half   [2]half
+
+	tls    *tls.Conn    // nil: not in TLS
+	state  [2]tls.State // of each direction
+	client int          // the direction that is taken for the client's
+
+	opening            bool // in Table.opening
+	openPrev, openNext *conn
+
+	garbage int // bytes since the last message that were none
+}
+
+// half is one direction of a conn.
+type half struct {
+	conn      *conn
+	direction int
+	last      frame.Packet // the last one with payload, without it
+	time      int64        // when the last bytes that were read came
+
+	// Order (RFC 9293). Sequence numbers are compared by their difference.
+	known    bool   // next is
+	ackKnown bool   // ack is
+	finSeen  bool   // fin is known
+	done     bool   // all was read
+	moved    bool   // next has moved on since the last settle
+	joined   bool   // picked up in the middle: the first byte is not that of the stream
+	strays   uint8  // segments in a row far behind next
+	start    uint32 // first byte of the stream, or that was seen of it
+	next     uint32 // byte that is read next
+	ack      uint32 // byte that the peer waits for
+	fin      uint32 // behind the last byte
+	held     []piece
+	first    int    // of held that is not read yet
+	arena    []byte // bytes of held
+
+	// Framing.
+	tried   int    // bytes that might be the middle of a message, before it is known what the flow is
+	buf     []byte // begin of a message that is not whole yet
+	need    int    // its length, if its header section is whole
+	scanned int    // bytes of buf that hold no end of the header section
+	skip    int    // bytes of a body to pass over
+	seek    bool   // looking for a start line
+	inLine  bool   // while looking: what comes may be the middle of a line
+	suspect bool   // found by looking: must prove to be a message
+	ws      wsState
+
+	// Waiting, while it holds bytes.
+	waiting            bool
+	since              int64 // clock at which it last moved on
+	waitPrev, waitNext *half
+}
+
+func (h *half) peer() *half { return &h.conn.half[1-h.direction] }
+
+func (h *half) holds() bool { return len(h.buf) > 0 || len(h.held) > h.first }
+
+// attach gives a flow a conn.
+func (t *Table) attach(i uint32, f *flow) *conn {
+	var n uint32
+	if k := len(t.spare); k > 0 {
+		n = t.spare[k-1]
+		t.spare = t.spare[:k-1]
+	} else {
+		n = uint32(len(t.conns))
+		t.conns = append(t.conns, new(conn))
+	}
+	c := t.conns[n]
+	*c = conn{number: n, at: i, flow: f}
+	for d := range c.half {
+		h := &c.half[d]
+		h.conn, h.direction = c, d
+		h.known, h.next, h.start = f.flags&(knownNext<<d) != 0, f.next[d], f.next[d]
+		h.joined = !h.known
+	}
+	switch {
+	case f.flags&clientKnown == 0:
+		c.client = -1
+	case f.flags&clientIsHigh != 0:
+		c.client = 1
+	}
+	f.conn = n
+	return c
+}
+
+// detach takes the conn of a flow away, with all that it holds.
+func (t *Table) detach(c *conn) {
+	f := c.flow
+	for d := range c.half {
+		h := &c.half[d]
+		t.wait.remove(h)
+		t.drop(h)
+		t.dropHeld(h)
+		f.next[d] = h.next
+		f.flags &^= knownNext << d
+		if h.known {
+			f.flags |= knownNext << d
+		}
+	}
+	t.opening.remove(c)
+	c.tls = nil
+	f.conn = none
+	t.spare = append(t.spare, c.number)
+	if f.list() == listSIP {
+		t.move(c.at, listOther)
+	}
+}
+
+// settle puts a conn in order after a packet or a timer: what ended is closed,
+// what holds bytes waits.
+func (t *Table) settle(c *conn) {
+	f := c.flow
+	if f.nature == other || f.nature == encrypted {
+		t.detach(c)
+		return
+	}
+	over := true
+	for d := range c.half {
+		h := &c.half[d]
+		if h.finSeen && !h.done && int32(h.next-h.fin) >= 0 {
+			h.done = true
+			t.finish(h)
+		}
+		over = over && (h.done || !h.known)
+		switch {
+		case !h.holds():
+			t.wait.remove(h)
+		case !h.waiting || h.moved:
+			t.wait.remove(h)
+			t.wait.add(h, t.clock)
+			t.due = min(t.due, t.clock+int64(t.options.ReorderTimeout))
+		}
+		h.moved = false
+	}
+	switch {
+	case over:
+		t.detach(c)
+		t.move(c.at, listEnded)
+	case f.nature >= plainSIP && f.list() == listOther:
+		t.move(c.at, listSIP)
+	}
+}
+
+// waiting is the directions that hold bytes, by when they last moved on.
+type waiting struct{ first, last *half }
+
+func (w *waiting) add(h *half, clock int64) {
+	h.waiting, h.since = true, clock
+	h.waitPrev, h.waitNext = w.last, nil
+	if w.last != nil {
+		w.last.waitNext = h
+	} else {
+		w.first = h
+	}
+	w.last = h
+}
+
+func (w *waiting) remove(h *half) {
+	if !h.waiting {
+		return
+	}
+	if h.waitPrev != nil {
+		h.waitPrev.waitNext = h.waitNext
+	} else {
+		w.first = h.waitNext
+	}
+	if h.waitNext != nil {
+		h.waitNext.waitPrev = h.waitPrev
+	} else {
+		w.last = h.waitPrev
+	}
+	h.waiting, h.waitPrev, h.waitNext = false, nil, nil
+}
+
+// late makes the present a timer of c instead of a packet.
+func (t *Table) late(c *conn) {
+	t.from = nil
+	t.now = frame.Packet{Clock: t.clock, Seq: c.seq}
+	if t.clock == t.lastClock {
+		t.now.Seq = t.lastSeq // not before what that packet has completed
+	}
+}
+
+// timeout ends the waiting of a direction: for its holes, or else for the rest
+// of its message.
+func (t *Table) timeout(h *half) {
+	if h.first == len(h.held) {
+		t.giveUp(h)
+		return
+	}
+	for h.first < len(h.held) {
+		t.lose(h)
+	}
+}
+
+// giveUp reads what waits behind holes, and then leaves the message that is not
+// whole.
+func (t *Table) giveUp(h *half) {
+	for h.first < len(h.held) {
+		t.lose(h)
+	}
+	if len(h.buf) > 0 {
+		t.finish(h)
+		h.seek, h.inLine = true, true
+		h.ws = wsState{phase: wsSeek}
+	}
+}
+
+// relieve makes room: the direction that lay still for longest gives up what it
+// holds.
+func (t *Table) relieve() {
+	h := t.wait.first
+	t.stats.Relieved++
+	t.late(h.conn)
+	t.giveUp(h)
+	t.settle(h.conn)
+}
