@@ -73,6 +73,7 @@ var outside = []struct {
 	{"github.com/pierrec/lz4", []string{"dataplane/pcapin", "writer/compress"}, "compression lives only in dataplane/pcapin and writer/compress"},
 	{"github.com/nats-io", []string{"appliance/link"}, "NATS lives only in appliance/link"},
 	{"github.com/prometheus", []string{"appliance/metrics"}, "the Prometheus client lives only in appliance/metrics"},
+	{"golang.org/x/crypto", []string{"flow/tls", "appliance/auth"}, "cryptography lives only in flow/tls and appliance/auth"},
 	{"github.com/spf13", []string{"appliance/cli"}, "the command tree lives only in appliance/cli"},
 	{"golang.org/x/term", []string{"appliance/cli", "appliance/tui"}, "the terminal is the business of appliance/cli and appliance/tui"},
 	{"log", []string{"appliance", "bench/cmd"}, "a library does not log: it returns errors and counts"},

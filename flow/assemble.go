@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"ringside/dataplane/frame"
 	"ringside/flow/call"
@@ -105,9 +106,32 @@ func (m *signal) loop(pass uint16) {
 	id := m.msg.CallID
 	at := len(m.bytes)
 	m.bytes = append(m.bytes, m.bytes[id.Off:id.Off+id.Len]...)
-	m.bytes = append(m.bytes, ";pass="...)
+	m.bytes = append(m.bytes, passMark...)
 	m.bytes = strconv.AppendUint(m.bytes, uint64(pass)+1, 10)
 	m.msg.CallID = sip.Span{Off: uint32(at), Len: uint32(len(m.bytes) - at)}
+	m.pass = pass
+}
+
+// passMark begins what loop puts behind a Call-ID.
+const passMark = ";pass="
+
+// repass gives what a call of a later pass refers to the mark of its Call-ID,
+// so that the legs of one pass find each other and no others.
+func repass(c *record.Call) {
+	at := strings.LastIndex(c.CallID, passMark)
+	if at < 0 {
+		return
+	}
+	mark := c.CallID[at:]
+	for _, s := range []*string{&c.XCallID, &c.ICID, &c.LinkHeader, &c.Replaces} {
+		if *s != "" {
+			*s += mark
+		}
+	}
+	if c.SessionID != "" { // both UUIDs count, each for itself
+		mark = "." + strings.TrimPrefix(mark, passMark)
+		c.SessionID = strings.ReplaceAll(c.SessionID, ";", mark+";") + mark
+	}
 }
 
 // parseError is the event of a message that was not understood.

@@ -155,10 +155,11 @@ func (s *Shard) fragment(b *frame.Batch, f *frame.Fragment) {
 	item.tunnel = tunnelOf(b, f.Tunnel)
 }
 
-// segment hands a TCP segment, or a packet of SCTP, to the shard that owns its
-// flow.
+// segment hands a TCP segment, or a packet of SCTP, to the shard that owns all
+// flows of its two hosts: TLS may resume on one what was agreed on another.
 func (s *Shard) segment(b *frame.Batch, p *frame.Packet, to *outlet) {
-	item := to.segments[s.pick(frame.FlowHash(p.Src, p.Dst))].add()
+	hosts := frame.FlowHash(frame.Endpoint{Addr: p.Src.Addr}, frame.Endpoint{Addr: p.Dst.Addr})
+	item := to.segments[s.pick(hosts)].add()
 	item.p = *p
 	item.bytes = append(item.bytes[:0], p.Payload...)
 	item.p.Payload = item.bytes
@@ -244,7 +245,7 @@ func (s *Shard) send(m *sip.Message, meta *call.Meta, p *frame.Packet, once uint
 	item.bytes = append(item.bytes[:0], m.Buf...)
 	item.msg, item.meta, item.to = *m, *meta, to
 	item.once, item.id, item.iface, item.ttl = once, p.ID, p.Iface, p.TTL
-	if p.Loop != 0 {
+	if item.pass = 0; p.Loop != 0 {
 		item.loop(p.Loop)
 	}
 	item.msg.Buf = item.bytes

@@ -213,6 +213,18 @@ func (d *directory) names(at frame.Endpoint, key callKey, clock int64) bool {
 	return false
 }
 
+// epoch is the number of the offer that first named an address in a call, as it
+// stands at a clock; 0 if none did.
+func (d *directory) epoch(at frame.Endpoint, key callKey, clock int64) (epoch uint16) {
+	var last *endpoint
+	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
+		if e.at == at && e.key == key && e.stands(clock) && (last == nil || e.newer(last)) {
+			epoch, last = e.epoch, e
+		}
+	}
+	return epoch
+}
+
 // payload is what the SDP of a call says at a clock of a payload type at an
 // address. Several media may share it (BUNDLE, RFC 9143).
 func (d *directory) payload(at frame.Endpoint, key callKey, clock int64, pt uint8) (p rtp.Payload, ok bool) {

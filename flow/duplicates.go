@@ -3,6 +3,7 @@ package flow
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"math/bits"
 	"time"
 
@@ -65,6 +66,14 @@ type onceEntry struct {
 type Path struct {
 	VLAN int16 `json:"vlan"` // -1: untagged
 	TTL  uint8 `json:"ttl"`
+}
+
+// String is the path in words: "VLAN 7 TTL 63", "TTL 64".
+func (p Path) String() string {
+	if p.VLAN < 0 {
+		return fmt.Sprintf("TTL %d", p.TTL)
+	}
+	return fmt.Sprintf("VLAN %d TTL %d", p.VLAN, p.TTL)
 }
 
 // PathPairs counts copies by the paths of both, the first few pairs by name.

@@ -223,6 +223,7 @@ type signal struct {
 	once  uint64 // hash of the datagram, to find its duplicate; 0: came on a stream
 	id    uint16 // identification of its IP header
 	iface uint16
+	pass  uint16 // as frame.Frame.Loop
 	ttl   uint8
 	to    addressee
 }

@@ -9,7 +9,7 @@
 //     the order of their clocks, up to the clock that every worker has read
 //     (handed); what comes of them goes on as if it had been read.
 //   - Assembly. TCP segments and packets of SCTP go to the shard that the hash
-//     of their flow names, which puts streams together up to the clock to which
+//     of their hosts names, which puts streams together up to the clock to which
 //     every shard has joined, and hands on the SIP messages in them. What
 //     signalling has been found up to which clock it says in signalled.
 //   - Signalling. Whoever finds a SIP message parses it and hands it
@@ -37,6 +37,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -108,6 +109,8 @@ type Options struct {
 
 const (
 	defaultMaxStreams = 1_000_000
+	defaultMaxFlows   = 1 << 18
+	defaultMaxBytes   = 128 << 20
 	directoryBits     = 16
 	end               = int64(math.MaxInt64) // a mark beyond every clock: nothing follows
 )
@@ -131,6 +134,8 @@ func NewGroup(o Options) *Group {
 	if o.MaxStreams == 0 {
 		o.MaxStreams = defaultMaxStreams
 	}
+	o.Sessions.MaxFlows = cmp.Or(o.Sessions.MaxFlows, defaultMaxFlows)
+	o.Sessions.MaxBytes = cmp.Or(o.Sessions.MaxBytes, defaultMaxBytes)
 	if o.lanes == 0 {
 		o.lanes = ringSlots
 	}

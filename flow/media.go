@@ -202,7 +202,7 @@ func (s *Shard) open(p *sample) uint32 {
 	e, c := s.streams.at(i), s.streams.coldAt(i)
 	e.tick = uint32(p.clock >> tickShift)
 	if m.n > 0 {
-		s.bind(i, m, sends)
+		s.bind(i, m, sends, p.clock)
 	} else {
 		c.wait = 1
 		s.streams.schedule(i, p.clock>>tickShift)
@@ -235,13 +235,16 @@ func (s *Shard) calls(k *flowKey, clock int64) (m match, sends bool) {
 // legsApart is how far apart (ns of clock) two legs of one call may begin.
 const legsApart = int64(10e9)
 
-func (s *Shard) bind(i uint32, m match, sends bool) {
+func (s *Shard) bind(i uint32, m match, sends bool, clock int64) {
+	k := s.streams.at(i).key
 	for _, e := range m.e[:m.n] {
+		// Either end may have moved: the stream began with the later offer.
+		epoch := max(s.group.dir.epoch(k.from(), e.key, clock), s.group.dir.epoch(k.to(), e.key, clock))
 		from := e.side
 		if !sends {
 			from = other(e.side)
 		}
-		s.streams.bind(i, e.key, from, e.epoch)
+		s.streams.bind(i, e.key, from, epoch)
 		if e.srtp {
 			s.streams.at(i).flags |= streamSRTP
 		}
@@ -332,7 +335,7 @@ func (s *Shard) look(i uint32, tick int64) {
 	e, c := s.streams.at(i), s.streams.coldAt(i)
 	clock := tick << tickShift
 	if m, sends := s.calls(&e.key, clock); m.n > 0 {
-		s.bind(i, m, sends)
+		s.bind(i, m, sends, clock)
 		e.flags |= streamLate
 		if e.flags&streamRTP != 0 {
 			s.rate(i, clock)

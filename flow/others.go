@@ -1,6 +1,9 @@
 package flow
 
 import (
+	"slices"
+	"strconv"
+
 	"ringside/flow/record"
 	"ringside/flow/register"
 	"ringside/flow/sip"
@@ -43,6 +46,41 @@ func (s *Shard) qualityReport(m *signal) {
 		s.stats.BadVQ++
 		return
 	}
+	if s.reportedBefore(m) {
+		return
+	}
+	if m.pass != 0 {
+		r.CallID += passMark + strconv.Itoa(int(m.pass)+1)
+	}
 	s.stats.VQ++
 	s.emit(m.meta.Clock, r)
+}
+
+// A report that comes again within repeatWait (ns of clock), on another hop, as a
+// retransmission or with credentials, is the same. So many are remembered.
+const (
+	repeatWait = int64(64e9)
+	maxRepeats = 1024
+)
+
+type repeat struct {
+	body  uint64
+	clock int64
+}
+
+// reportedBefore reports whether the body of a message was seen, and remembers it.
+func (s *Shard) reportedBefore(m *signal) bool {
+	h, clock := hashBytes(uint64(m.pass), m.msg.Get(m.msg.Body)), m.meta.Clock
+	n := 0
+	for n < len(s.repeats) && (clock-s.repeats[n].clock >= repeatWait || len(s.repeats)-n >= maxRepeats) {
+		n++
+	}
+	s.repeats = slices.Delete(s.repeats, 0, n)
+	for _, r := range s.repeats {
+		if r.body == h {
+			return true
+		}
+	}
+	s.repeats = append(s.repeats, repeat{h, clock})
+	return false
 }

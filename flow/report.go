@@ -17,7 +17,7 @@ type measured struct {
 	codec        rtp.Codec
 	total, worst quality.Loss
 	rtcp         rtcpState
-	digits       []record.Digit
+	digits       []digitOf
 }
 
 // measured takes the figures of a stream as of a clock. b is its tie to the call
@@ -38,7 +38,7 @@ func (s *Shard) measured(i uint32, b *binding, clock int64) *measured {
 	if b != nil {
 		out.record.From, out.record.Epoch = b.from, b.epoch
 	}
-	out.digits = digitsOf(s.digits[i], out.record.From, e.key.ssrc, p.Rate)
+	out.digits = s.digits[i]
 	out.record.Flags = s.remarks(e, c, b, &m, clock)
 	return out
 }
@@ -74,9 +74,11 @@ func (m *measured) finish() *record.Stream {
 }
 
 // controls are the streams of a call of which only RTCP was seen, on ports of
-// its own: of each source the one that says the most, as no order among shards
-// must decide.
-type controls map[control]*measured
+// its own: of each source the one that reports the most, and the one with the
+// most metrics, as no order among shards must decide.
+type controls map[control]said
+
+type said struct{ reports, metrics *measured }
 
 type control struct {
 	ssrc uint32
@@ -88,19 +90,33 @@ func (m *measured) control() control { return control{m.record.SSRC, m.record.Fr
 func controlsOf(streams []*measured) controls {
 	c := make(controls)
 	for _, m := range streams {
-		if m.record.Packets == 0 {
-			if best := c[m.control()]; best == nil || m.compareRTCP(best) > 0 {
-				c[m.control()] = m
-			}
+		if m.record.Packets > 0 {
+			continue
 		}
+		best := c[m.control()]
+		if best.reports == nil || m.compareRTCP(best.reports) > 0 {
+			best.reports = m
+		}
+		if best.metrics == nil || cmp.Or(cmp.Compare(m.rtcp.xr.Reports, best.metrics.rtcp.xr.Reports), m.compareRTCP(best.metrics)) > 0 {
+			best.metrics = m
+		}
+		c[m.control()] = best
 	}
 	return c
 }
 
 // adopt takes over what RTCP on ports of its own said of the stream.
 func (m *measured) adopt(c controls) {
-	if o := c[m.control()]; o != nil && m.rtcp.reports == 0 {
-		m.rtcp = o.rtcp
+	o, ok := c[m.control()]
+	if !ok {
+		return
+	}
+	own := m.rtcp.xr
+	if m.rtcp.reports == 0 {
+		m.rtcp = o.reports.rtcp
+	}
+	if m.rtcp.xr = own; own.Reports == 0 {
+		m.rtcp.xr = o.metrics.rtcp.xr
 	}
 }
 

@@ -74,6 +74,8 @@ type Shard struct {
 	probes    []probe                  // not answered by all shards yet
 	alive     map[call.Ref]int64       // their answers so far: clock of the last media packet
 
+	repeats []repeat // quality reports seen lately
+
 	seq   uint64                   // of the message being read
 	media map[call.Ref][]*measured // reported streams of each call
 

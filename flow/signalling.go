@@ -52,12 +52,15 @@ func (s *Shard) settle() bool {
 
 // signal takes one message, unless it is the mirror's second copy.
 func (s *Shard) signal(m *signal) {
+	again := m.to == toRegister && m.msg.Method == sip.OPTIONS // it goes to the owner of its Call-ID too
 	if s.duplicateSignal(m) {
-		s.stats.SIPDuplicates++
+		if !again {
+			s.stats.SIPDuplicates++
+		}
 		return
 	}
 	s.seq = m.meta.Seq
-	if f := s.group.options.Message; f != nil && (m.to == toCall || m.msg.Method != sip.OPTIONS) { // else it comes twice
+	if f := s.group.options.Message; f != nil && !again {
 		f(&m.msg, &m.meta)
 	}
 	s.qualityReport(m)
@@ -263,10 +266,11 @@ func (s *Shard) finishCall(c closing) {
 		if m.record.Packets > 0 {
 			m.adopt(rtcp)
 			s.table.AddStream(c.ref, m.finish())
-			s.table.AddDigits(c.ref, m.digits)
 		}
 	}
+	s.table.AddDigits(c.ref, digitsOf(streams))
 	rec := s.table.Finish(c.ref)
+	repass(rec)
 	if rec.Answer == 0 {
 		for i := range rec.Streams {
 			r := &rec.Streams[i]

@@ -315,6 +315,10 @@ func notes(dec *decode.Stats, fl *flow.Stats) []LedgerRow {
 	} {
 		add("duplicate", k.Name, k.Count)
 	}
+	for _, p := range fl.Duplicates.Rows {
+		add("copies", p.First.String()+", then "+p.Second.String(), p.Count)
+	}
+	add("copies", "on other paths", fl.Duplicates.More)
 	return out
 }
 

@@ -3,9 +3,12 @@ package e2e
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"ringside/bench/corpus"
@@ -61,9 +64,23 @@ func wholeFrames(t *testing.T, file string) (c plainCapture, whole bool) {
 				return c, false
 			}
 			f.Data = append([]byte(nil), f.Data...)
+			identify(f.Data, len(c.frames)+1)
 			c.frames = append(c.frames, f)
 		}
 		b.Release()
+	}
+}
+
+// identify gives an IPv4 packet an identification of its own. Some that were made
+// by programs have the same in all, and fragments of two that are equal but for
+// their time would be copies of each other.
+func identify(b []byte, n int) {
+	off := 12
+	for len(b) >= off+2 && (binary.BigEndian.Uint16(b[off:]) == 0x8100 || binary.BigEndian.Uint16(b[off:]) == 0x88a8) {
+		off += 4
+	}
+	if len(b) >= off+22 && binary.BigEndian.Uint16(b[off:]) == 0x0800 {
+		binary.BigEndian.PutUint16(b[off+6:], uint16(n))
 	}
 }
 
@@ -99,7 +116,11 @@ func (c *plainCapture) write(t *testing.T, change func([]byte) [][]byte) string 
 	for _, v := range []uint32{4<<16 | 2, 0, 0, 256 << 10, uint32(frame.LinkEthernet)} {
 		file = order.AppendUint32(file, v)
 	}
-	for _, f := range c.frames {
+	// A frame of nothing a second later: what the end of the capture closes is
+	// closed at the same time, however many fragments the last one has become.
+	last := slices.MaxFunc(c.frames, func(a, b frame.Frame) int { return int(a.Clock - b.Clock) })
+	nothing := frame.Frame{Time: last.Clock + 1e9, Data: append(make([]byte, 12, 60), make([]byte, 48)...)}
+	for _, f := range append(slices.Clip(c.frames), nothing) {
 		made := [][]byte{f.Data}
 		if isWholeIP(f.Data) {
 			made = change(f.Data)
@@ -141,6 +162,23 @@ func inner(t *testing.T, r *reading) string {
 	return dump(t, r)
 }
 
+// notInESP are captures whose packets cannot be recognised in ESP, which does
+// not say that it is not encrypted: there the header must agree to the byte with
+// what is around it.
+var notInESP = map[string]string{
+	"OISF+suricata-verify/sip-tcp.pcap":                                           sumLeft,
+	"negbie+heplify/sip_ipv4_tcp_fragmented.pcap":                                 sumLeft,
+	"slytechs-repos+jnetpcap-legacy/tc_TC_IDPRE_EXT0140.pcap":                     sumLeft,
+	"cisco-system-traffic-generator+trex-core/delay_10_sip_video_call_full.pcap":  shortUDP,
+	"cisco-system-traffic-generator+trex-core/delay_10_sip_video_call_short.pcap": shortUDP,
+	"cisco-system-traffic-generator+trex-core/sip_short1_v6-0-ex.pcap":            shortUDP,
+}
+
+const (
+	sumLeft  = "the check sums of TCP were left to the network card, and are wrong"
+	shortUDP = "bytes follow the UDP datagram in its IP packet"
+)
+
 // TestWrapped: calls in each encapsulation give the records that they give
 // without.
 func TestWrapped(t *testing.T) {
@@ -154,10 +192,13 @@ func TestWrapped(t *testing.T) {
 		r := readDedup(t, "off", 1, captures[i].write(t, same))
 		want[i] = inner(t, &r)
 	}
-	check := func(t *testing.T, tunnel frame.TunnelKind, change func([]byte) [][]byte) {
+	check := func(t *testing.T, tunnel frame.TunnelKind, transport bool, change func([]byte) [][]byte) {
 		calls := 0
 		for i := range captures {
 			if testing.Short() && i%8 != 0 {
+				continue
+			}
+			if tunnel == frame.ESPNull && transport && notInESP[captures[i].file] != "" {
 				continue
 			}
 			r := readDedup(t, "off", 1+i%3, captures[i].write(t, change))
@@ -171,7 +212,7 @@ func TestWrapped(t *testing.T) {
 				t.Errorf("%s: the ledger does not balance: %+v", captures[i].file, r.report)
 			}
 			if got := inner(t, &r); got != want[i] {
-				t.Errorf("%s: other records:\n%.1500s\nwant\n%.1500s", captures[i].file, got, want[i])
+				t.Errorf("%s: other records:\n%s", captures[i].file, firstDifference(got, want[i]))
 			}
 		}
 		if calls == 0 {
@@ -179,17 +220,23 @@ func TestWrapped(t *testing.T) {
 		}
 	}
 	for _, k := range encap.Kinds() {
+		transport := strings.Contains(k.Name, "transport") // no inner IP header
 		t.Run(k.Name, func(t *testing.T) {
-			check(t, k.Tunnel.Kind, func(b []byte) [][]byte { return [][]byte{encap.Wrap(k, b)} })
+			check(t, k.Tunnel.Kind, transport, func(b []byte) [][]byte { return [][]byte{encap.Wrap(k, b)} })
 		})
-		if k.Tunnel.Src == (frame.Addr{}) {
-			continue // nothing that could be cut
+		if !slices.ContainsFunc(captures, func(c plainCapture) bool {
+			return slices.ContainsFunc(c.frames, func(f frame.Frame) bool { return isWholeIP(f.Data) && isWholeIP(encap.Wrap(k, f.Data)) })
+		}) {
+			continue // there is no IP header outside that could be cut
 		}
 		t.Run(k.Name+" in fragments", func(t *testing.T) {
-			check(t, k.Tunnel.Kind, func(b []byte) [][]byte { return encap.Fragment(encap.Wrap(k, b), 580) })
+			check(t, k.Tunnel.Kind, transport, func(b []byte) [][]byte { return encap.Fragment(encap.Wrap(k, b), 580) })
 		})
+		if transport || k.Name == "ah" {
+			continue // only whole datagrams go into these (RFC 4303 section 3.3.4)
+		}
 		t.Run("fragments in "+k.Name, func(t *testing.T) {
-			check(t, k.Tunnel.Kind, func(b []byte) (out [][]byte) {
+			check(t, k.Tunnel.Kind, transport, func(b []byte) (out [][]byte) {
 				for _, f := range encap.Fragment(b, 580) {
 					out = append(out, encap.Wrap(k, f))
 				}
@@ -198,6 +245,16 @@ func TestWrapped(t *testing.T) {
 		})
 	}
 	t.Run("fragments", func(t *testing.T) {
-		check(t, frame.NoTunnel, func(b []byte) [][]byte { return encap.Fragment(b, 580) })
+		check(t, frame.NoTunnel, false, func(b []byte) [][]byte { return encap.Fragment(b, 580) })
 	})
+}
+
+// firstDifference shows two texts from shortly before where they part.
+func firstDifference(got, want string) string {
+	i := 0
+	for i < len(got) && i < len(want) && got[i] == want[i] {
+		i++
+	}
+	from := max(0, i-300)
+	return fmt.Sprintf("…%s\nwant\n…%s", got[from:min(len(got), i+300)], want[from:min(len(want), i+300)])
 }

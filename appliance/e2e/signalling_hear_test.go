@@ -133,7 +133,7 @@ func (h *heard) call(t *testing.T, id string) *record.Call {
 	return nil
 }
 
-// flow is the stream of a call from one address to another.
+// flowOf is the stream of a call from one address to another.
 func flowOf(t *testing.T, c *record.Call, from, to string) *record.Stream {
 	t.Helper()
 	for i := range c.Streams {

@@ -84,7 +84,7 @@ func (w *tape) idle(until time.Duration) {
 	w.udp(until, "192.0.2.250:5060", "192.0.2.251:5060", []byte("\r\n\r\n"))
 }
 
-// stream is a TCP connection on a tape.
+// tapeStream is a TCP connection on a tape.
 type tapeStream struct {
 	w        *tape
 	from, to string
@@ -208,12 +208,11 @@ func (d *talk) send(at time.Duration, side int, first string, lines []string) {
 		head = append(head, fmt.Sprintf("Via: SIP/2.0/UDP host%d.example.com;branch=%s.%d", hop, d.branch, hop))
 	}
 	to := "To: <sip:" + d.to + ">"
-	if d.tags[1] != "" && !(side == 1 && strings.HasPrefix(first, "SIP/2.0 100")) {
+	if d.tags[1] != "" {
 		to += ";tag=" + d.tags[1]
 	}
-	cseqMethod := d.method
 	head = append(head, "From: <sip:"+d.from+">;tag="+d.tags[0], to, "Call-ID: "+d.id,
-		fmt.Sprintf("CSeq: %d %s", d.cseq, cseqMethod), "Max-Forwards: 70")
+		fmt.Sprintf("CSeq: %d %s", d.cseq, d.method), "Max-Forwards: 70")
 	payload := ""
 	for _, l := range lines {
 		if l, text, has := strings.Cut(l, "\r\n\r\n"); has {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,6 +261,76 @@ func TestRegistrations(t *testing.T) {
 			[]string{"20ms reg-new " + aor + " 200"},
 		},
 		{
+			"all removed at once",
+			func(w *tape) {
+				other := "192.0.2.11:5060"
+				p, q := w.phone("1001", phoneAt, "r1"), w.phone("1001", other, "r2")
+				p.registers(0, 600)
+				q.registers(10*sec, 600)
+				p.ask(20*sec, "REGISTER", credentialsLine, "Contact: *", "Expires: 0")
+				p.answer(20*sec+20*msec, "200 OK")
+				w.idle(100 * sec)
+			},
+			[]record.Registration{
+				over(record.Unregistered, 20*sec+20*msec, func(r *record.Registration) {
+					r.Registers, r.Successes, r.Last = 2, 2, tapeAt(20*sec)
+				}),
+				over(record.Unregistered, 20*sec+20*msec, func(r *record.Registration) {
+					r.Contact, r.Registers, r.Successes, r.Start, r.Last = "sip:1001@192.0.2.11:5060", 2, 2, tapeAt(10*sec), tapeAt(20*sec)
+					r.ExpiresAt = tapeAt(610*sec + 20*msec)
+				}),
+			},
+			[]string{"20ms reg-new " + aor + " 200", "10.02s reg-new " + aor + " 200", "20.02s reg-del " + aor + " 200", "20.02s reg-del " + aor + " 200"},
+		},
+		{
+			"one instance from another address",
+			func(w *tape) {
+				for i, at := range []string{phoneAt, "192.0.2.11:5060"} {
+					line := contact(at, 600) + `;+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>";reg-id=1`
+					p := w.phone("1001", at, "r1")
+					p.cseq = i
+					p.ask(time.Duration(i)*50*sec, "REGISTER", credentialsLine, line, "Supported: path, outbound")
+					p.answer(time.Duration(i)*50*sec+20*msec, "200 OK", line, "Path: <sip:edge.example.com;lr>")
+				}
+				w.idle(100 * sec)
+			},
+			[]record.Registration{changed(bound(100*sec), func(r *record.Registration) {
+				r.Contact, r.Src = "sip:1001@192.0.2.11:5060", netip.MustParseAddrPort("192.0.2.11:5060")
+				r.Instance, r.Path = "urn:uuid:00000000-0000-1000-8000-000A95A0E128", "<sip:edge.example.com;lr>"
+				r.Registers, r.Successes, r.Last, r.ExpiresAt = 2, 2, tapeAt(50*sec), tapeAt(650*sec+20*msec)
+			})},
+			[]string{"20ms reg-new " + aor + " 200"},
+		},
+		{
+			"on TCP",
+			func(w *tape) {
+				p := w.phone("1001", "192.0.2.11:5060", "r1")
+				p.stream = w.dial(-sec, p.a, registrarAt)
+				p.registers(0, 600)
+				p.stream.close(90 * sec)
+				w.idle(100 * sec)
+			},
+			[]record.Registration{changed(bound(100*sec), func(r *record.Registration) {
+				r.Contact, r.Src, r.Transport = "sip:1001@192.0.2.11:5060", netip.MustParseAddrPort("192.0.2.11:5060"), record.TCP
+			})},
+			[]string{"20ms reg-new " + aor + " 200"},
+		},
+		{
+			"on two hops",
+			func(w *tape) {
+				p := w.phone("1001", phoneAt, "r1")
+				in := w.phone("1001", registrarAt, "r1")
+				in.b, in.hops = "198.51.100.2:5060", 1
+				p.ask(0, "REGISTER", credentialsLine, contact(phoneAt, 600))
+				in.ask(5*msec, "REGISTER", credentialsLine, contact(phoneAt, 600))
+				in.answer(15*msec, "200 OK", contact(phoneAt, 600))
+				p.answer(20*msec, "200 OK", contact(phoneAt, 600))
+				w.idle(100 * sec)
+			},
+			[]record.Registration{bound(100 * sec)},
+			[]string{"20ms reg-new " + aor + " 200"},
+		},
+		{
 			"again with another Call-ID",
 			func(w *tape) {
 				w.phone("1001", phoneAt, "r1").registers(0, 600)
@@ -279,7 +350,8 @@ func TestRegistrations(t *testing.T) {
 			same(t, "registrations", h.registrations, func(r *record.Registration) { r.ID = 0 }, tc.want...)
 			sameLines(t, "events", h.eventLines(), tc.events)
 			for _, e := range h.events {
-				if e.Src != tc.want[0].Src && e.Src.String() != "192.0.2.11:5060" || e.Dst.String() != registrarAt || e.Method != "REGISTER" {
+				ofPhone := slices.Contains([]string{phoneAt, "192.0.2.11:5060", "203.0.113.7:40001"}, e.Src.String())
+				if !ofPhone || e.Dst.String() != registrarAt || e.Method != "REGISTER" || e.Agent != "Phone 1.2" {
 					t.Errorf("event %+v: not of the request", e)
 				}
 			}

@@ -255,7 +255,32 @@ func (c *call) close() {
 		c.msgs[i].at = stamp(c.msgs[i].at)
 	}
 	c.sort()
+	if c.transport == record.SCTP {
+		c.firstComesFirst()
+	}
 	c.observe()
+}
+
+// firstComesFirst lets the message that is seen first be the first one, and not
+// that which was sent first: with SCTP a message may overtake one before it.
+func (c *call) firstComesFirst() {
+	type copies struct {
+		method string
+		status uint16
+		tx     uint32
+		tag    int8
+		hop    int8
+	}
+	first := map[copies]*msg{}
+	for i := range c.msgs {
+		m := &c.msgs[i]
+		k := copies{m.method, m.status, m.tx, m.tag, m.hop}
+		if a := first[k]; a == nil {
+			first[k] = m
+		} else if a.again {
+			a.again, m.again = m.again, a.again
+		}
+	}
 }
 
 func (c *call) sort() {

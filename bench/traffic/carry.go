@@ -53,6 +53,7 @@ type wiring struct {
 	flows  [2]flow
 	last   int64    // time of the last packet, as planned
 	ready  [2]int64 // when the other end has all that this end has sent
+	busy   [2]int64 // when this end has put its last write on the wire
 	hold   [2]int64 // this end sends nothing before
 	opened bool
 	midway bool // the capture begins after the handshake

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ringside/flow/record"
 )
 
 func TestNewRejects(t *testing.T) {
@@ -23,6 +25,14 @@ func TestNewRejects(t *testing.T) {
 		{"endless burst", func(o *Options) {
 			o.Impairments = []Weighted[Impairment]{{Impairment{BurstIn: 0.1}, 1}}
 		}, "never ends"},
+		{"transport", func(o *Options) { o.Transports = []Weighted[record.Transport]{{record.TLS, 1}} }, "tls"},
+		{"chance", func(o *Options) { o.Streams.Lost = 2 }, "lost"},
+		{"MTU", func(o *Options) { o.MTU = 100 }, "MTU"},
+		{"mirror and network", func(o *Options) {
+			o.Mirror, o.Impairments = MirrorSame, []Weighted[Impairment]{{Impairment{Duplicate: 0.1}, 1}}
+		}, "duplicates"},
+		{"mirror and tags", func(o *Options) { o.Mirror, o.VLANs = MirrorVLAN, []uint16{1, 2} }, "one tag"},
+		{"attacks", func(o *Options) { o.Hostile = -1 }, "negative"},
 		{"no weight", func(o *Options) { o.Scenarios = []Weighted[Scenario]{{Busy, 0}} }, "weight"},
 	}
 	for _, tt := range tests {
@@ -48,6 +58,39 @@ func TestParse(t *testing.T) {
 			if _, err := ParseImpairment(bad); err == nil {
 				t.Errorf("%s: no error", bad)
 			}
+		}
+	})
+	t.Run("streams", func(t *testing.T) {
+		got, err := ParseStreams("split=0.1,join=0.2,shared=0.3,midstream=0.4,keepalive=0.5,blank=0.6,lost=0.7,behind=0.8,reorder=0.9,rebound=1,dupack=0.25,capture=0.75")
+		want := Streams{Split: 0.1, Join: 0.2, Shared: 0.3, Midstream: 0.4, KeepAlive: 0.5, Blank: 0.6,
+			Lost: 0.7, Behind: 0.8, Reorder: 0.9, Rebound: 1, DupAck: 0.25, Capture: 0.75}
+		if err != nil || got != want {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		for _, bad := range []string{"split", "lost=1.5", "lost=x", "late=0.1"} {
+			if _, err := ParseStreams(bad); err == nil {
+				t.Errorf("%s: no error", bad)
+			}
+		}
+	})
+	t.Run("transport and mirror", func(t *testing.T) {
+		for s, want := range map[string]record.Transport{"udp": record.UDP, "tcp": record.TCP, "ws": record.WS, "sctp": record.SCTP} {
+			if got, err := ParseTransport(s); err != nil || got != want {
+				t.Errorf("%s: got %v, %v", s, got, err)
+			}
+		}
+		for _, bad := range []string{"", "tls", "wss", "quic"} {
+			if _, err := ParseTransport(bad); err == nil {
+				t.Errorf("%q: no error", bad)
+			}
+		}
+		for _, s := range Mirrors() {
+			if got, err := ParseMirror(s); err != nil || got.String() != s {
+				t.Errorf("%s: got %v, %v", s, got, err)
+			}
+		}
+		if _, err := ParseMirror("tap"); err == nil {
+			t.Error("tap: no error")
 		}
 	})
 	t.Run("codec", func(t *testing.T) {

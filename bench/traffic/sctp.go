@@ -112,6 +112,7 @@ func (a *association) write(from int, at int64, out []*outgoing) int64 {
 		a.fragment(e, o)
 	}
 	var made []*packet
+	at = max(at, a.busy[from])
 	for i := first; i < len(e.data); {
 		at += r.between(10, 80) * 1000
 		k := packet{at: at, from: from, unseen: miss != missNothing, missed: miss != missNothing}
@@ -124,6 +125,7 @@ func (a *association) write(from int, at int64, out []*outgoing) int64 {
 		}
 		made = append(made, a.plan(k))
 	}
+	a.busy[from] = at
 	done := at
 	for i, k := range made {
 		if miss != missNothing || a.midway && first == 0 {

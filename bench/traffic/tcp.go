@@ -147,6 +147,7 @@ func (c *connection) put(from int, at int64, b []byte, miss, head int, split boo
 	e.data = append(e.data, b...)
 	cuts := c.cuts(base, len(e.data), miss, base+head, split)
 	var made []*packet
+	at = max(at, c.busy[from])
 	for i, lo := range cuts[:len(cuts)-1] {
 		at += r.between(10, 80) * 1000
 		k := packet{at: at, from: from, flags: tcpAck, lo: lo, hi: cuts[i+1]}
@@ -158,6 +159,7 @@ func (c *connection) put(from int, at int64, b []byte, miss, head int, split boo
 		}
 		made = append(made, c.plan(k))
 	}
+	c.busy[from] = at
 	done := max(at, c.ready[from])
 	if miss == missNothing && !(c.midway && base == 0) {
 		done = max(done, c.suffer(from, made))

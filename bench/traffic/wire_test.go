@@ -183,7 +183,7 @@ func TestHostile(t *testing.T) {
 	o.Transports = []Weighted[record.Transport]{{record.UDP, 1}, {record.TCP, 1}}
 	_, calm := run(t, o)
 	o.Hostile = 200
-	file, truth := run(t, o)
+	_, truth := run(t, o)
 	for i := range truth.Calls {
 		if a, b := fmt.Sprintf("%+v", calm.Calls[i]), fmt.Sprintf("%+v", truth.Calls[i]); a != b {
 			t.Errorf("call %d:\n%s\n%s", i, a, b)
@@ -195,6 +195,14 @@ func TestHostile(t *testing.T) {
 	}
 	if got := calm.Totals.Frames + h.Fragments + h.Overlaps + h.Gaps + h.SYNs + h.Tunnels + h.Endless; got != truth.Totals.Frames {
 		t.Errorf("kinds sum up to %d of %d frames", got, truth.Totals.Frames)
+	}
+}
+
+// The tunnels are as deep as tshark can count.
+func TestHostileTunnels(t *testing.T) {
+	file, truth := run(t, Options{Seed: 3, Calls: 1, Talk: Length{Mean: 2 * time.Second}, Hostile: 20})
+	if truth.Totals.Hostile.Tunnels == 0 {
+		t.Fatal("there is no tunnel")
 	}
 	deepest := 0
 	out := tshark(t, file, "-Y", "ip.src == 45.0.0.0/8 && udp.dstport == 9", "-T", "fields", "-e", "ip.version")

@@ -28,6 +28,10 @@
 // enters it: from there the same functions go on as for a frame. Where the
 // inside leads to no packet, the reason is that of the inside.
 //
+// Frames of one tunnel are much alike before the inner IP header. A decoder
+// remembers the ways into the last few tunnels, and spares the next frames
+// most of the walk (way.go). What comes out is the same.
+//
 // A tunnel in UDP has no mark but its port, which others may use as well. So it
 // is opened only where its header, and the header after it, make sense;
 // otherwise the packet is what it seems: UDP of that port.
@@ -46,6 +50,7 @@
 package decode
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"ringside/dataplane/defrag"
@@ -67,8 +72,9 @@ type Decoder struct {
 	begun     bool
 	fragments *defrag.Table // made by the first Join
 	ways      [maxWays]way
-	way       int    // used last
+	way       int    // to be learned next
 	strays    uint   // frames that found no way
+	short     start  // of a frame that is shorter than that
 	scratch   []byte // a fragment that came out of fragments
 }
 
@@ -110,7 +116,7 @@ func (d *Decoder) Decode(b *frame.Batch) {
 		r, walked := packet, false
 		if !tunnelled || !d.recall(f, &h, p) {
 			h.begin(f, p)
-			if data := f.Data; f.Link == frame.LinkEthernet && len(data) > etherLen && data[12] == etherIPv4>>8 && data[13] == 0 {
+			if f.Link == frame.LinkEthernet && len(f.Data) > etherLen && binary.BigEndian.Uint16(f.Data[12:]) == etherIPv4 {
 				r = ipv4(&h, etherLen) // most frames; spares a call
 			} else {
 				r = walk(f, &h)
@@ -124,11 +130,15 @@ func (d *Decoder) Decode(b *frame.Batch) {
 			d.note(f, &h)
 		}
 		tunnel := uint16(0)
-		if tunnelled = h.layers != 0; tunnelled {
-			tunnel = d.through(b, &h, r)
+		if tunnelled = h.tunnel.Kind != frame.NoTunnel; tunnelled {
+			d.stats.Tunnels[h.tunnel.Kind]++
+			if h.place == 0 {
+				list(b, &h, r)
+			}
 			if walked && r == packet {
 				d.remember(f, &h)
 			}
+			tunnel = h.place
 		}
 		if r != packet {
 			d.leave(b, f, &h, r, tunnel)
@@ -156,19 +166,6 @@ func (d *Decoder) note(f *frame.Frame, h *headers) {
 	d.stats.note(notes)
 }
 
-// through counts the innermost tunnel of a frame, and lists it where a packet
-// or a fragment needs it. It returns its place, or 0.
-func (d *Decoder) through(b *frame.Batch, h *headers, r Reason) uint16 {
-	if h.tunnel.Kind == frame.NoTunnel { // a service header alone
-		return 0
-	}
-	d.stats.Tunnels[h.tunnel.Kind]++
-	if h.place == 0 && (r == packet || r == fragment) {
-		h.place = list(b, &h.tunnel)
-	}
-	return h.place
-}
-
 // leave takes a frame that yields no packet.
 func (d *Decoder) leave(b *frame.Batch, f *frame.Frame, h *headers, r Reason, tunnel uint16) {
 	if r == fragment {
@@ -179,18 +176,22 @@ func (d *Decoder) leave(b *frame.Batch, f *frame.Frame, h *headers, r Reason, tu
 	d.stats.leave(r, f.Link, h)
 }
 
-// list is the place of t in b.Tunnels, from 1: that of the last if it is the
-// same, else a new one. After 65,535 others there is none.
-func list(b *frame.Batch, t *frame.Tunnel) uint16 {
+// list lists the tunnel of a packet or a fragment in b, if it is not the last
+// one there, and sets h.place. A batch has room for 65,535; those of further
+// ones stay unknown.
+func list(b *frame.Batch, h *headers, r Reason) {
+	if r != packet && r != fragment {
+		return
+	}
 	n := len(b.Tunnels)
-	if n == 0 || b.Tunnels[n-1] != *t {
+	if n == 0 || b.Tunnels[n-1] != h.tunnel {
 		if n == 1<<16-1 {
-			return 0
+			return
 		}
-		b.Tunnels = append(b.Tunnels, *t)
+		b.Tunnels = append(b.Tunnels, h.tunnel)
 		n++
 	}
-	return uint16(n)
+	h.place = uint16(n)
 }
 
 // fragmentOf is the fragment that the walk of f has found.

@@ -182,9 +182,6 @@ var (
 	jumbo = bytes.Repeat([]byte("0123456789"), 900)
 )
 
-// rtp8 is the part of rtp that fits a fragment, whose length is a multiple of 8.
-func rtp8() []byte { return slices.Clone(rtp[:32]) }
-
 // options is n extension headers in a row.
 func options(n, next int, inner []byte) []byte {
 	for range n {

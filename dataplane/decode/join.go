@@ -78,7 +78,8 @@ func (d *Decoder) joined(h *headers, into *frame.Batch) Reason {
 	case packet:
 		h.packet.Flags |= frame.FlagFragment
 		if h.tunnel.Kind != frame.NoTunnel {
-			h.packet.Tunnel = list(into, &h.tunnel)
+			list(into, h, r)
+			h.packet.Tunnel = h.place
 		}
 		d.stats.JoinedPackets++
 	case fragment:

@@ -114,11 +114,7 @@ func walk(f *frame.Frame, h *headers) Reason {
 		if len(data) < etherLen {
 			return TruncatedLink
 		}
-		etherType := binary.BigEndian.Uint16(data[12:])
-		if etherType == etherIPv4 { // most frames; spares a call
-			return ipv4(h, etherLen)
-		}
-		return network(h, etherLen, etherType)
+		return network(h, etherLen, binary.BigEndian.Uint16(data[12:]))
 	case frame.LinkSLL:
 		if len(data) < sllLen {
 			return TruncatedLink

@@ -20,7 +20,8 @@ import (
 
 const (
 	maxWay     = 128 // bytes before the inner IP header
-	maxLengths = 4   // length fields among them
+	maxWords   = 15  // of 8 bytes, compared
+	maxLengths = 7   // length fields among them
 	maxWays    = 4   // remembered
 	learnEvery = 8   // frames that found no way until the next one is remembered
 )
@@ -35,6 +36,11 @@ type trace struct {
 
 // lengthField is a 16-bit field that counts the bytes from a place on.
 type lengthField struct{ at, from int }
+
+// end is where what l counts ends in a frame that begins with s.
+func (l *lengthField) end(s *start) int {
+	return l.from + int(binary.BigEndian.Uint16(s[l.at&(maxWay-1):]))
+}
 
 // varies notes that n bytes at off may differ.
 func (h *headers) varies(off, n int) {
@@ -72,21 +78,17 @@ func (h *headers) traceIP() {
 	h.varies(h.ip+7, 1) // hop limit
 }
 
-// masked is 8 bytes of a frame, little endian, without those that may differ.
-type masked struct {
-	at         int
-	mask, want uint64
-}
-
 // way is a remembered way into a tunnel.
 type way struct {
 	link    frame.LinkType
-	count   uint8 // of bytes
-	lengths uint8 // of fields
-	version uint8 // of the inner IP header
-	inside  int   // where the inner IP header begins
-	need    int   // bytes that a frame must have to be compared; 0: no way
-	bytes   [maxWay / 8]masked
+	count   uint8           // of words that are compared
+	lengths uint8           // of fields
+	version uint8           // of the inner IP header
+	inside  int             // where the inner IP header begins
+	need    int             // bytes that a frame must have to be compared; 0: no way
+	at      [maxWords]uint8 // of 8 bytes, compared in little endian
+	mask    [maxWords]uint64
+	want    [maxWords]uint64
 	fields  [maxLengths]lengthField
 
 	notes, vlan        uint16
@@ -116,65 +118,75 @@ func (w *way) learn(f *frame.Frame, h *headers) {
 			at++
 			continue
 		}
-		m := masked{at: at}
+		if w.count == maxWords {
+			*w = way{}
+			return
+		}
+		n := w.count
+		w.at[n] = uint8(at)
 		for i := at; i < min(at+8, h.ip); i++ {
 			if !differs(i) {
-				m.mask |= 0xff << ((i - at) * 8)
-				m.want |= uint64(f.Data[i]) << ((i - at) * 8)
+				w.mask[n] |= 0xff << ((i - at) * 8)
+				w.want[n] |= uint64(f.Data[i]) << ((i - at) * 8)
 			}
 		}
-		w.bytes[w.count] = m
 		w.count++
 		at += 8
 		w.need = max(w.need, at)
 	}
 }
 
-// fits reports whether f goes this way, and where the inside ends then.
-func (w *way) fits(f *frame.Frame) (end int, ok bool) {
-	data := f.Data
-	if w.need == 0 || len(data) < w.need || f.Link != w.link || int(f.Len) > len(data) {
-		return 0, false
+// start is the first bytes of a frame, of which a way may compare any.
+type start [maxWay + 8]byte
+
+// startOf is the start of f. What a short frame lacks is there, but not looked
+// at.
+func (d *Decoder) startOf(f *frame.Frame) *start {
+	if len(f.Data) >= len(start{}) {
+		return (*start)(f.Data)
 	}
-	differs := uint64(0)
-	for i := range w.bytes[:w.count] {
-		b := &w.bytes[i]
-		differs |= binary.LittleEndian.Uint64(data[b.at:])&b.mask ^ b.want
-	}
-	if differs != 0 {
-		return 0, false
-	}
-	end = len(data)
-	for i := range w.fields[:w.lengths] {
-		l := &w.fields[i]
-		field := l.from + int(binary.BigEndian.Uint16(data[l.at:]))
-		if i > 0 && field != end {
-			return 0, false
-		}
-		end = field
-	}
-	return end, end > w.inside && end <= len(data)
+	copy(d.short[:], f.Data)
+	return &d.short
 }
 
-// recall takes a way that is remembered, and reads the packet behind it. It
-// reports false if there is none, or if what is there is not as plain as that.
+// recall takes a way that is remembered, the last one first, and reads the
+// packet behind it. It reports false if there is none, or if what is there is
+// not as plain as that.
 func (d *Decoder) recall(f *frame.Frame, h *headers, p *frame.Packet) bool {
-	w := &d.ways[d.way&(maxWays-1)]
-	end, ok := w.fits(f)
-	for i := 1; !ok && i < maxWays; i++ {
-		d.way++
-		w = &d.ways[d.way&(maxWays-1)]
-		end, ok = w.fits(f)
-	}
-	if !ok {
+	const within = maxWay - 1 // tells the compiler that no index is beyond
+	length := len(f.Data)
+	if int(f.Len) > length {
 		return false
 	}
-	h.data, h.wire, h.packet = f.Data[:end], end, p
-	h.notes, h.tags, h.layers, h.depth = w.notes, w.tags, w.layers, w.depth
+	s, w, end := d.startOf(f), h.from, 0
+	for next := 0; ; next++ {
+		if w != nil {
+			differs := uint64(f.Link ^ w.link)
+			for i := range w.count & maxWords {
+				differs |= binary.LittleEndian.Uint64(s[w.at[i]&within:])&w.mask[i] ^ w.want[i]
+			}
+			end = length
+			if w.lengths > 0 {
+				end = w.fields[0].end(s)
+				for i := uint8(1); i < w.lengths&maxLengths; i++ {
+					differs |= uint64(w.fields[i].end(s) ^ end)
+				}
+			}
+			if differs == 0 && end > w.inside && end <= length && length >= w.need {
+				break
+			}
+		}
+		if next == maxWays || d.ways[next].need == 0 {
+			return false
+		}
+		w = &d.ways[next]
+	}
 	if h.from != w {
+		h.notes, h.tags, h.layers, h.depth = w.notes, w.tags, w.layers, w.depth
 		h.tunnel, h.outerSrc, h.outerDst, h.from = w.tunnel, w.outerSrc, w.outerDst, w
 		h.traced, h.place = true, 0
 	}
+	h.data, h.wire, h.packet = f.Data[:end], end, p
 	p.VLAN, p.Flags = w.vlan, w.flags
 	var r Reason
 	if w.version == 4 {
@@ -194,6 +206,6 @@ func (d *Decoder) remember(f *frame.Frame, h *headers) {
 	if d.strays++; d.strays%learnEvery != 1 {
 		return
 	}
-	d.way++
-	d.ways[d.way&(maxWays-1)].learn(f, h)
+	d.ways[d.way].learn(f, h)
+	d.way = (d.way + 1) % maxWays
 }

@@ -304,7 +304,7 @@ func (c *Conn) Gap(fromClient bool, n int) {
 
 // stray notes that a part of the direction is lost.
 func (c *Conn) stray(h *half) {
-	h.lost, h.failed, h.searched = true, 0, 0
+	h.lost = true
 	h.astray, h.message, h.pass = true, nil, 0
 	c.noting, c.transcript = false, nil
 }

@@ -121,8 +121,8 @@ func printable(b []byte) string {
 	return string(b)
 }
 
-// readServer reads the body of a ServerHello. It reports false if it cannot be
-// read; readable says nothing of whether it is supported.
+// readServer reads the body of a ServerHello. It reports false if that is not
+// well-formed. What is not supported leaves suite nil.
 func (s *hellos) readServer(body []byte, info *Info) bool {
 	in := cryptobyte.String(body)
 	var id, extensions cryptobyte.String

@@ -102,7 +102,7 @@ func (c *Conn) openRecord(h *half, r []byte) ([]byte, byte, bool) {
 
 // opened notes that a record was opened as number seq of a key.
 func (h *half) opened(o *opener, seq uint64, r []byte) {
-	h.open, h.seq = o, seq+1
+	h.open, h.seq, h.failed, h.searched = o, seq+1, 0, 0
 	// A Finished that was lost, or not understood, may have changed the key.
 	h.lost = h.astray && o.version == version13 && !h.traffic
 	o.passed(r)

@@ -44,6 +44,30 @@ func TestGenWritesCaptureAndTruth(t *testing.T) {
 	}
 }
 
+// The flags of transports reach the generator.
+func TestGenTransports(t *testing.T) {
+	dir := t.TempDir()
+	lines := filepath.Join(dir, "a.truth")
+	args := []string{"gen", "--calls=4", "--talk", "2s", "--transports", "tcp,sctp=2", "--streams", "lost=0.2,split=0.5", "--large", "1",
+		"--mtu", "500", "--disorder", "0.5", "--mirror", "both", "--zero-id", "0.5", "--fast-t1", "1", "--hostile", "30",
+		"-o", filepath.Join(dir, "a.pcap"), "--truth", lines}
+	if err := run(t.Context(), args, new(bytes.Buffer)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	truth, err := traffic.ReadTruth(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := truth.Totals; n.Carriers == 0 || n.Fragments == 0 || n.Copies == 0 || n.Hostile.SYNs == 0 || len(truth.Doubled) == 0 {
+		t.Errorf("got %+v", n)
+	}
+}
+
 func TestUsageErrors(t *testing.T) {
 	tests := []struct {
 		name string
@@ -57,6 +81,9 @@ func TestUsageErrors(t *testing.T) {
 		{"preset", []string{"gen", "--preset", "huge", "-o", "x"}, "demo"},
 		{"scenario", []string{"gen", "--scenarios", "odd", "-o", "x"}, "answered"},
 		{"codec", []string{"gen", "--codecs", "MP3", "-o", "x"}, "PCMU"},
+		{"transport", []string{"gen", "--transports", "quic", "-o", "x"}, "sctp"},
+		{"streams", []string{"gen", "--streams", "late=1", "-o", "x"}, "reorder"},
+		{"mirror", []string{"gen", "--mirror", "tap", "-o", "x"}, "routed"},
 		{"value", []string{"gen", "--ipv6", "2", "-o", "x"}, "IPv6"},
 	}
 	for _, tt := range tests {
