@@ -28,6 +28,9 @@ marked by its "type".`,
 		Example: "  ringside call --db calls.db a84b4c76e66710@pc33.example.com",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if keys && !asJSON {
+				return usage("show call: only JSON has keys: add --json, or leave out --keys")
+			}
 			s, err := openStore(c.Context(), db)
 			if err != nil {
 				return err

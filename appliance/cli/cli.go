@@ -85,13 +85,19 @@ func newRoot(started *bool) *cobra.Command {
 		Version:           v.Version,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
-		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	var text strings.Builder
 	_ = writeVersion(&text, v, false)
 	root.SetVersionTemplate(text.String())
 	st := new(style)
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		*started = true
+		if st.width < 0 {
+			return usage("--width %d: write a number of columns, or 0 for that of the terminal", st.width)
+		}
+		return nil
+	}
 	fl := root.PersistentFlags()
 	fl.BoolVar(&st.ascii, "ascii", false, "draw with ASCII only (default: as the locale says)")
 	fl.BoolVar(&st.utc, "utc", false, "show times in UTC instead of local time")

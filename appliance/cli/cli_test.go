@@ -17,6 +17,10 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("this is not a database, however long one looks at it"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	nothing := filepath.Join(t.TempDir(), "nothing.db")
+	if err := os.WriteFile(nothing, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		args string
 		code int
@@ -39,6 +43,19 @@ func TestExitCodes(t *testing.T) {
 		{"calls --db x --sensor 70000", exitUsage, `sensor "70000"`},
 		{"calls --db /nonexistent/x.db", exitUnavailable, "/nonexistent/x.db"},
 		{"calls --db " + empty, exitUnavailable, empty},
+		{"events --db " + t.TempDir(), exitUnavailable, "it is a folder"},
+		{"events --db " + nothing, exitUnavailable, "the file is empty"},
+		{"peers --db x --number=", exitUsage, "the value is empty"},
+		{"calls --db x --caller=", exitUsage, "the value is empty"},
+		{"events --db x --call-id=", exitUsage, "--call-id: the value is empty"},
+		{"events --db x --limit 0", exitUsage, "1 to 10000 lines"},
+		{"events --db x --limit 10001", exitUsage, "1 to 10000 lines"},
+		{"events --db x --count --json", exitUsage, "--count gives one number"},
+		{"events --db x --count --limit 5", exitUsage, "--count gives one number"},
+		{"calls --db x --keys", exitUsage, "add --json"},
+		{"call --db x --keys 1", exitUsage, "add --json"},
+		{"events --db x --width -1", exitUsage, "--width -1"},
+		{"subscriptions --db /nonexistent/x.db --state unsolicited", exitUnavailable, "there is none yet"},
 		{"call", exitUsage, "accepts 1 arg"},
 		{"call x", exitUsage, "no store named"},
 	} {

@@ -46,7 +46,7 @@ func eventFlags(fl *pflag.FlagSet, f *store.EventFilter) {
 	fl.StringVar(&f.Method, "method", "", "SIP `METHOD`")
 	fl.StringVar(&f.Agent, "agent", "", "`TEXT` in the user agent")
 	parsed(fl, "addr", "either `ADDRESS` of the message, or a prefix (10.0.0.0/8)", &f.Addr, store.ParseAddr)
-	parsed(fl, "source", "`ADDRESS` that sent the message", &f.Source, store.ParseAddr)
+	parsed(fl, "source", "`ADDRESS` that sent the request", &f.Source, store.ParseAddr)
 	statusFlag(fl, "`STATUS`: 403, 4xx, 400-499", &f.StatusMin, &f.StatusMax)
 	list(fl, "sensor", "sensor `IDS`", &f.Sensors, parseSensor)
 }
@@ -67,11 +67,11 @@ var eventColumns = []shown[record.Event]{
 	{column{head: "Event"}, func(l look, e *record.Event) string {
 		return e.Kind.String() + only(e.Count > 1, " "+l.pick("×", "x")+count(e.Count))
 	}},
-	{column{head: "From", least: 8}, func(_ look, e *record.Event) string { return e.AOR }},
+	{column{head: "From", least: 16}, func(_ look, e *record.Event) string { return e.AOR }},
 	{column{head: "To", least: 8, drop: 3}, func(_ look, e *record.Event) string { return e.Target }},
 	{column{head: "Method", drop: 1}, func(_ look, e *record.Event) string { return e.Method }},
 	{column{head: "Code", right: true}, func(_ look, e *record.Event) string { return status(e.Status) }},
-	{column{head: "Source", least: 10}, func(l look, e *record.Event) string { return l.address(e.Src) }},
+	{column{head: "Source", least: 21}, func(l look, e *record.Event) string { return l.address(e.Src) }},
 	{column{head: "Text", least: 6, drop: 2}, func(_ look, e *record.Event) string { return e.Text }},
 	{column{head: "Agent", least: 6, drop: 4}, func(_ look, e *record.Event) string { return e.Agent }},
 }

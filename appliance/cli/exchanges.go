@@ -48,7 +48,7 @@ of a store that meet every filter, newest first.
 		example: "  ringside subscriptions --db calls.db --event dialog --state rejected,expired\n" +
 			"  ringside subscriptions --db calls.db --kind publication --caller 1001",
 		flags: func(fl *pflag.FlagSet) {
-			exchangeFlags(fl, &f, "subscriptions that began", []string{"active", "terminated", "expired", "rejected", "ok", "failed", "timeout", "pending"})
+			exchangeFlags(fl, &f, "subscriptions that began", []string{"active", "terminated", "expired", "rejected", "unsolicited", "ok", "failed", "timeout", "pending"})
 			fl.StringVar(&f.Event, "event", "", "event `PACKAGE`: dialog, presence, message-summary, …")
 			fl.Func("kind", "`KIND`: subscription or publication", func(s string) error {
 				k, err := named[record.ExchangeKind](s)
@@ -117,10 +117,10 @@ func exchangeFlags(fl *pflag.FlagSet, f *store.ExchangeFilter, began string, sta
 
 // Columns that the lists have in common.
 var (
-	callerColumn = shown[record.Exchange]{column{head: "From", least: 8}, func(_ look, e *record.Exchange) string {
+	callerColumn = shown[record.Exchange]{column{head: "From", least: 14}, func(_ look, e *record.Exchange) string {
 		return uri(e.Caller.Number, e.Caller.Domain)
 	}}
-	calledColumn = shown[record.Exchange]{column{head: "To", least: 8}, func(_ look, e *record.Exchange) string {
+	calledColumn = shown[record.Exchange]{column{head: "To", least: 14}, func(_ look, e *record.Exchange) string {
 		return uri(e.Called.Number, e.Called.Domain)
 	}}
 	stateColumn = shown[record.Exchange]{column{head: "State"}, func(_ look, e *record.Exchange) string { return e.State }}
@@ -157,8 +157,8 @@ var subscriptionColumns = []shown[record.Exchange]{
 }
 
 var peerColumns = []shown[record.Exchange]{
-	{column{head: "From", least: 12}, func(l look, e *record.Exchange) string { return l.host(e.Caller.Addr) }},
-	{column{head: "To", least: 12}, func(l look, e *record.Exchange) string { return l.host(e.Called.Addr) }},
+	{column{head: "From", least: 15}, func(l look, e *record.Exchange) string { return l.host(e.Caller.Addr) }},
+	{column{head: "To", least: 20}, func(l look, e *record.Exchange) string { return l.host(e.Called.Addr) }},
 	stateColumn,
 	{column{head: "Asked", right: true}, func(_ look, e *record.Exchange) string { return count(e.Requests) }},
 	{column{head: "Silent", right: true}, func(_ look, e *record.Exchange) string { return count(e.Timeouts) }},

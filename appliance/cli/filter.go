@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,7 +18,33 @@ func between(fl *pflag.FlagSet, what string, from, to *int64) {
 }
 
 func momentFlag(fl *pflag.FlagSet, name, help string, to *int64) {
-	fl.Func(name, help, func(s string) (err error) { *to, err = parseTime(s, time.Now()); return err })
+	fl.Var(&moment{to: to}, name, help)
+}
+
+// moment is a flag that takes a time. One without a zone is in that of the times
+// that are shown, which another flag may name: see inZone.
+type moment struct {
+	text string
+	to   *int64
+}
+
+func (m *moment) String() string { return m.text }
+func (m *moment) Type() string   { return "time" }
+
+func (m *moment) Set(s string) (err error) {
+	m.text = s
+	*m.to, err = parseTime(s, time.Now())
+	return err
+}
+
+// inZone reads the times that were given as times of a zone.
+func inZone(fl *pflag.FlagSet, zone *time.Location) (err error) {
+	fl.Visit(func(f *pflag.Flag) {
+		if m, ok := f.Value.(*moment); ok && err == nil {
+			*m.to, err = parseTime(m.text, time.Now().In(zone))
+		}
+	})
+	return err
 }
 
 func statusFlag(fl *pflag.FlagSet, help string, low, high *uint16) {
@@ -27,9 +54,16 @@ func statusFlag(fl *pflag.FlagSet, help string, low, high *uint16) {
 	})
 }
 
+// errEmpty is an empty value, as a variable of a script that is not set gives it.
+// It must not stand for no filter at all.
+var errEmpty = errors.New("the value is empty: give one, or leave the flag out")
+
 // parsed is a flag whose text parse reads.
 func parsed[T any](fl *pflag.FlagSet, name, help string, to *T, parse func(string) (T, error)) {
 	fl.Func(name, help, func(s string) error {
+		if s == "" {
+			return errEmpty
+		}
 		v, err := parse(s)
 		if err == nil {
 			*to = v

@@ -16,8 +16,8 @@ import (
 
 // filterHelp is said of every list.
 const filterHelp = `Numbers may have a * at the start, the end, or both. Times are RFC 3339, or
-YYYY-MM-DD[ HH:MM[:SS]] in local time, or a span before now (-2h). --json and
---csv give the same form as the exports of "read".`
+YYYY-MM-DD[ HH:MM[:SS]] in local time (with --utc in UTC), or a span before now
+(-2h). --json and --csv give the same form as the exports of "read".`
 
 // listing is a command that lists records of the store: what differs between
 // calls, registrations, events and the others.
@@ -47,14 +47,40 @@ type listed struct {
 	json, csv, count, showKeys bool
 }
 
+// check finds flags that do not go together, and values that would be passed
+// over.
+func (f *listed) check(what string, fl *pflag.FlagSet) (err error) {
+	given := fl.Changed
+	fl.Visit(func(g *pflag.Flag) {
+		if err == nil && g.Name != "cursor" && g.Value.Type() == "string" && g.Value.String() == "" { // no cursor: the first page
+			err = usage("--%s: %w", g.Name, errEmpty)
+		}
+	})
+	switch {
+	case err != nil:
+	case f.json && f.csv:
+		return usage("list %s: choose one of --json and --csv", what)
+	case f.count && (f.json || f.csv || given("cursor") || given("limit")):
+		return usage("list %s: --count gives one number for all pages: leave out --json, --csv, --limit and --cursor", what)
+	case f.showKeys && !f.json:
+		return usage("list %s: only JSON has keys: add --json, or leave out --keys", what)
+	case f.page.Limit < 1 || f.page.Limit > store.MaxLimit:
+		return usage("list %s: --limit %d: a page has 1 to %d lines; --cursor gives the next one", what, f.page.Limit, store.MaxLimit)
+	}
+	return err
+}
+
 func newListing[T any](st *style, d listing[T]) *cobra.Command {
 	var f listed
 	c := &cobra.Command{
 		Use: d.use + " --db PATH", Short: d.short, Long: d.long, Example: d.example,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if f.json && f.csv {
-				return usage("list %s: choose one of --json and --csv", d.use)
+			if err := f.check(d.use, c.Flags()); err != nil {
+				return err
+			}
+			if err := inZone(c.Flags(), st.zone()); err != nil {
+				return coded{exitUsage, err}
 			}
 			s, err := openStore(c.Context(), f.db)
 			if err != nil {

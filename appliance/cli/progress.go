@@ -93,13 +93,18 @@ type style struct {
 	width int // 0: as wide as the terminal
 }
 
+// zone is the zone of times that are shown, and of those given without one.
+func (s *style) zone() *time.Location {
+	if s.utc {
+		return time.UTC
+	}
+	return time.Local
+}
+
 // on is the layout for w: as wide as the terminal, or as wide as need be for
 // a pipe or a file.
 func (s *style) on(w io.Writer) look {
-	l := look{ascii: s.ascii || asciiLocale(), zone: time.Local, width: s.width}
-	if s.utc {
-		l.zone = time.UTC
-	}
+	l := look{ascii: s.ascii || asciiLocale(), zone: s.zone(), width: s.width}
 	if f, ok := w.(*os.File); ok && l.width <= 0 && isTerminal(w) {
 		l.width = 80
 		if cols, _, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 {

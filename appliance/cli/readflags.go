@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,7 +107,7 @@ func addReadFlags(fl *pflag.FlagSet, f *readFlags) {
 		f.linkHeader = s
 		return nil
 	})
-	list(fl, "event-types-off", "`KINDS` of events that are counted and not kept: other-ok,sub-new,…", &f.eventsOff, parseEventKind)
+	list(fl, "event-types-off", "`KINDS` of events that are held back: other-ok,sub-new,…; of each source every 100th, 1,000th and 10,000th is kept, and says how many it stands for", &f.eventsOff, parseEventKind)
 	spanFlag(fl, "reg-del-delay", "a binding made again within this `SPAN` had not been away", defaultDelDelay, &f.regDelDelay)
 	spanFlag(fl, "reg-exp-delta", "a binding is taken for expired this `SPAN` after its time", defaultExpDelta, &f.regExpDelta)
 	longSpanFlag(fl, "tcp-idle", "a connection silent for this `SPAN` is forgotten", defaultTCPIdle, &f.tcpIdle)
@@ -163,6 +164,14 @@ func (f *readFlags) check(given func(string) bool) error {
 	}
 	r := &f.replay
 	switch {
+	case f.workers < 0:
+		return usage("--workers %d: write a number of threads, or 0 for one per CPU", f.workers)
+	case f.callsMax < 0:
+		return usage("--calls-max %d: write a number of calls, or 0 for the default", f.callsMax)
+	case f.dedup == "off" && given("dedup-window"):
+		return usage("--dedup off looks for no copies: leave out --dedup-window, or write --dedup on")
+	case f.keys && f.json == "":
+		return usage("--keys: only JSON has keys: add --json FILE, or leave it out")
 	case r.maxDelay != 0 && r.maxDelay < r.minDelay:
 		return usage("--replay-max-delay %v is less than --replay-min-delay %v: make it longer, or leave one of them out", r.maxDelay, r.minDelay)
 	case r.pps != 0 && (given("replay-scale") || given("replay-min-delay") || given("replay-max-delay")):
@@ -172,7 +181,40 @@ func (f *readFlags) check(given func(string) bool) error {
 	case f.json == "-" && f.csv == "-":
 		return usage("write JSON and CSV: both go to standard output; name a file for one of them")
 	}
+	return f.checkOutputs(given)
+}
+
+// checkOutputs finds outputs that would overwrite each other, or an input.
+func (f *readFlags) checkOutputs(given func(string) bool) error {
+	taken := make(map[string]string) // what uses a file
+	for _, in := range f.paths {
+		if in != "-" {
+			taken[realPath(in)] = "an input"
+		}
+	}
+	for _, out := range []struct{ flag, path string }{{"db", f.db}, {"json", f.json}, {"csv", f.csv}} {
+		switch at := realPath(out.path); {
+		case out.path == "" && given(out.flag):
+			return usage("--%s: %w", out.flag, errEmpty)
+		case out.path == "" || out.path == "-":
+		case taken[at] != "":
+			return usage("--%s %s is %s as well, and would overwrite it: name another file", out.flag, out.path, taken[at])
+		default:
+			taken[at] = "the file of --" + out.flag
+		}
+	}
 	return nil
+}
+
+// realPath is a path without links, as far as it is there.
+func realPath(path string) string {
+	if p, err := filepath.EvalSymlinks(path); err == nil {
+		path = p
+	}
+	if p, err := filepath.Abs(path); err == nil {
+		path = p
+	}
+	return path
 }
 
 // oneOfFlag is a flag that takes one of some words.

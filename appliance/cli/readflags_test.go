@@ -40,7 +40,7 @@ func TestReadFlags(t *testing.T) {
 	}
 	got, err := parseRead("--keylog a.log --keylog b,c.log --rsa-key k.pem --dedup on --dedup-window 1s --natalias 10.0.0.5=203.0.113.7 --natalias ::1=10.0.0.1 " +
 		"--check-both-sides strict --link-header X-Leg --event-types-off other-ok,sub-new --reg-del-delay 0 --reg-exp-delta 1m --tcp-idle 5m --tcp-reorder 2s " +
-		"--vxlan-ports 4789,8472 --replay --replay-scale 0.5 --replay-min-delay 1ms --replay-max-delay 1s --loop 3 --end-wait 1s --end-force-timeout 1h --keys x.pcap")
+		"--vxlan-ports 4789,8472 --replay --replay-scale 0.5 --replay-min-delay 1ms --replay-max-delay 1s --loop 3 --end-wait 1s --end-force-timeout 1h --json - --keys x.pcap")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestReadFlags(t *testing.T) {
 		natAliases: []string{"10.0.0.5=203.0.113.7", "::1=10.0.0.1"}, bothSides: "strict", linkHeader: "X-Leg",
 		eventsOff: []record.EventKind{record.OtherOK, record.SubNew}, regExpDelta: time.Minute, tcpIdle: 5 * time.Minute, tcpReorder: 2 * time.Second,
 		vxlanPorts: []uint16{4789, 8472}, replay: replayFlags{on: true, scale: 0.5, minDelay: time.Millisecond, maxDelay: time.Second},
-		loop: 3, endWait: time.Second, endForceTimeout: time.Hour, keys: true,
+		loop: 3, endWait: time.Second, endForceTimeout: time.Hour, json: "-", keys: true,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("all flags %+v\nwant %+v", got, want)
@@ -106,6 +106,14 @@ func TestReadFlagErrors(t *testing.T) {
 		{"--replay --replay-pps 100 --replay-scale 2", "--replay-pps", "", "leave out --replay-scale"},
 		{"--loop 2 -", "--loop", "2", "name a file"},
 		{"--json - --csv -", "JSON and CSV", "", "name a file for one of them"},
+		{"--json out --csv ./out", "--csv ./out", "the file of --json", "name another file"},
+		{"--db out --json out", "--json out", "the file of --db", "name another file"},
+		{"--json x.pcap", "--json x.pcap", "an input", "name another file"},
+		{"--db=", "--db", "is empty", "leave the flag out"},
+		{"--keys", "--keys", "only JSON has keys", "add --json FILE"},
+		{"--workers -1", "--workers -1", "", "or 0 for one per CPU"},
+		{"--calls-max -1", "--calls-max -1", "", "or 0 for the default"},
+		{"--dedup off --dedup-window 20ms", "--dedup off", "--dedup-window", "write --dedup on"},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			_, err := parseRead(tc.args + " x.pcap")

@@ -56,15 +56,15 @@ func registrationFlags(fl *pflag.FlagSet, f *store.RegistrationFilter) {
 func failed(r *record.Registration) uint32 { return r.Failures + r.Timeouts }
 
 var registrationColumns = []shown[record.Registration]{
-	{column{head: "AOR", least: 12}, func(_ look, r *record.Registration) string { return r.AOR }},
-	{column{head: "Contact", least: 12, drop: 3}, func(_ look, r *record.Registration) string { return r.Contact }},
-	{column{head: "Agent", least: 8, drop: 4}, func(_ look, r *record.Registration) string { return r.Agent }},
+	{column{head: "AOR", least: 24}, func(_ look, r *record.Registration) string { return r.AOR }},
+	{column{head: "Contact", least: 12, drop: 4}, func(_ look, r *record.Registration) string { return r.Contact }},
+	{column{head: "Agent", least: 8, drop: 5}, func(_ look, r *record.Registration) string { return r.Agent }},
 	{column{head: "State"}, func(_ look, r *record.Registration) string { return r.State.String() }},
-	{column{head: "Expires", right: true, drop: 1}, func(_ look, r *record.Registration) string {
+	{column{head: "Expires", right: true, drop: 2}, func(_ look, r *record.Registration) string {
 		return only(r.Expires != 0, fmt.Sprintf("%d s", r.Expires))
 	}},
-	{column{head: "Registrar", drop: 2}, func(l look, r *record.Registration) string { return l.address(r.Dst) }},
-	{column{head: "RTT", right: true}, func(_ look, r *record.Registration) string { return roundTrip(r.RTT) }},
+	{column{head: "Registrar", drop: 3}, func(l look, r *record.Registration) string { return l.address(r.Dst) }},
+	{column{head: "RTT", right: true, drop: 1}, func(_ look, r *record.Registration) string { return roundTrip(r.RTT) }},
 	{column{head: "Code", right: true}, func(_ look, r *record.Registration) string { return status(r.LastStatus) }},
 	{column{head: "Failed", right: true}, func(_ look, r *record.Registration) string {
 		return only(failed(r) > 0, fmt.Sprintf("%d of %d", failed(r), r.Registers))

@@ -473,3 +473,25 @@ func TestMostIsBounded(t *testing.T) {
 		t.Errorf("top %v, want %v", top, want)
 	}
 }
+
+// Times without a zone are in the zone of the times that are shown, wherever
+// --utc stands.
+func TestTimesInZone(t *testing.T) {
+	local := time.Local
+	time.Local = time.FixedZone("east", 5*3600)
+	defer func() { time.Local = local }()
+	db := signalStore(t) // events at 10:00:00, 10:00:01 and 10:01:00 UTC
+	for _, tc := range []struct{ flags, want string }{
+		{"--from 2026-01-05T10:01:00 --utc", "1\n"},
+		{"--utc --to 2026-01-05T10:00:01", "1\n"},
+		{"--from 2026-01-05T15:01:00", "1\n"},
+		{"--from 2026-01-05T10:01:00", "3\n"},
+		{"--utc --from 2026-01-05T15:01:00+05:00", "1\n"},
+	} {
+		t.Run(tc.flags, func(t *testing.T) {
+			if code, n, errs := run(t, append(strings.Fields("events --count "+tc.flags), "--db", db)...); code != exitOK || n != tc.want {
+				t.Errorf("exit %d, %q, want %q; %s", code, n, tc.want, errs)
+			}
+		})
+	}
+}

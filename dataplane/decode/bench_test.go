@@ -63,6 +63,39 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// BenchmarkDecodeMany measures frames of more tunnels than are remembered, in no
+// order, and of one tunnel among plain frames.
+func BenchmarkDecodeMany(b *testing.B) {
+	mix := []string{"vxlan", "gre", "erspan-2", "mpls", "gtp-u", "geneve", "pppoe", "gre-ethernet"}
+	for _, c := range []struct {
+		name  string
+		kinds []string
+		ends  int // tunnels of each kind
+		plain int // every so many frames; 0: none
+	}{
+		{"16-vxlan", mix[:1], 16, 0},
+		{"8-kinds", mix, 1, 0},
+		{"128", mix, 16, 0},
+		{"half-plain", mix[:1], 1, 2},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			i := 0
+			decodeOf(b, func(rtp []byte) []byte {
+				const outer = 29 // the last byte of the IPv4 source of most
+				i++
+				f := eth(etherIPv4, ip4(17, rtp))
+				if c.plain > 0 && i%c.plain == 0 {
+					return f
+				}
+				x := i * 2654435761 >> 8
+				f = encap.Wrap(kind(b, c.kinds[x%len(c.kinds)]), f)
+				f[outer] += byte(x / 8 % c.ends)
+				return f
+			})
+		})
+	}
+}
+
 // BenchmarkJoin measures datagrams of three fragments, from the frames on.
 func BenchmarkJoin(b *testing.B) {
 	b.ReportAllocs()

@@ -109,7 +109,7 @@ func (d *Decoder) Decode(b *frame.Batch) {
 	b.Fragments, b.Tunnels = b.Fragments[:0], b.Tunnels[:0]
 	packets := slices.Grow(b.Packets[:0], len(b.Frames))[:len(b.Frames)]
 	n := 0
-	h := headers{ports: &d.ports}
+	h := headers{ports: &d.ports, learning: d.strays%learnEvery == 0}
 	tunnelled := false // the frame before came through a tunnel
 	for i := range b.Frames {
 		f, p := &b.Frames[i], &packets[n]

@@ -19,7 +19,7 @@ func espNull(h *headers, off, end int) Reason {
 	if end > len(h.data) { // the trailer was not captured
 		return TunnelESP
 	}
-	h.trace.lost, h.traced = true, true
+	h.lose()
 	for _, check := range [...]int{12, 16, 0} { // HMAC of 96 and of 128 bits, and none
 		proto, inside, ok := espTrailer(h, off, end-check)
 		if !ok {

@@ -81,7 +81,8 @@ func gre(h *headers) Reason {
 	return carried(h, off, protocol)
 }
 
-// greUDP reads GRE in UDP (RFC 8086).
+// greUDP reads GRE in UDP (RFC 8086). Its header has next to no marks, so the
+// inside must fit.
 func greUDP(h *headers, off, end int) Reason {
 	const known = greChecksum | greKey | greSequence
 	if !h.has(off, 4) || h.be16(off)&^known != 0 {
@@ -95,7 +96,7 @@ func greUDP(h *headers, off, end int) Reason {
 	}
 	switch protocol {
 	case etherIPv4, etherIPv6:
-		if looksIP(h, inside, end, false) != protocol {
+		if looksIP(h, inside, end, true) != protocol {
 			return closed
 		}
 	case etherBridging:
@@ -106,7 +107,9 @@ func greUDP(h *headers, off, end int) Reason {
 		return closed
 	}
 	h.off, h.end = off, end
-	h.trace.lost, h.traced = protocol == etherBridging, true
+	if protocol == etherBridging {
+		h.lose()
+	}
 	return gre(h)
 }
 
@@ -120,7 +123,7 @@ func gre1(h *headers, off int, flags, protocol uint16) Reason {
 		return TruncatedTunnel
 	}
 	length, call := int(h.be16(off)), uint32(h.be16(off+2))
-	h.trace.lost = true
+	h.lose()
 	off += 4
 	if flags&greSequence != 0 {
 		off += 4

@@ -27,7 +27,7 @@ func joinAll(t testing.TB, d *Decoder, frames [][]byte) *frame.Batch {
 	b, into := &frame.Batch{}, &frame.Batch{}
 	for i, data := range frames {
 		b.Frames = append(b.Frames, frame.Frame{
-			Time: int64(i) * 1e5, Clock: int64(i)*1e5 + 7, Seq: uint64(i), Link: ether, Iface: 2, Loop: 1,
+			Time: int64(i) * 1e4, Clock: int64(i)*1e4 + 7, Seq: uint64(i), Link: ether, Iface: 2, Loop: 1,
 			Data: data, Len: uint32(len(data)),
 		})
 	}
@@ -100,7 +100,7 @@ func TestJoin(t *testing.T) {
 						got := into.Packets[0]
 						last := len(frames) - 1
 						wantPacket, tunnels := wrapped(k, want)
-						wantPacket.Time, wantPacket.Clock, wantPacket.Seq = int64(last)*1e5, int64(last)*1e5+7, uint64(last)
+						wantPacket.Time, wantPacket.Clock, wantPacket.Seq = int64(last)*1e4, int64(last)*1e4+7, uint64(last)
 						wantPacket.Iface, wantPacket.Flags = 2, wantPacket.Flags|frame.FlagFragment
 						wantPacket.Payload, wantPacket.Len = want.Payload, uint32(len(want.Payload))
 						checkPacket(t, got, wantPacket)
@@ -224,6 +224,23 @@ func TestJoinReasons(t *testing.T) {
 				t.Errorf("protocols %v", s.Protocols.Rows[0])
 			}
 		})
+	}
+}
+
+// TestJoinCut: fragments of which nothing but the IP header was captured.
+func TestJoinCut(t *testing.T) {
+	for proto := range 256 {
+		var d Decoder
+		into := &frame.Batch{}
+		f := frame.Fragment{Clock: 1, ID: 1, Len: 160, More: true, Proto: uint8(proto), Flags: frame.FlagCut}
+		d.Join(&f, &frame.Tunnel{}, into)
+		f.Clock, f.Offset, f.More = 2, 160, false
+		d.Join(&f, &frame.Tunnel{}, into)
+		s := d.Stats()
+		checkLedger(t, &s)
+		if s.Joined.Datagrams != 1 || len(into.Packets) != 0 {
+			t.Errorf("protocol %d: %d packets, %v", proto, len(into.Packets), s.Datagrams())
+		}
 	}
 }
 

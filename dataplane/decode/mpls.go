@@ -5,9 +5,15 @@ import "ringside/dataplane/frame"
 const labelLen = 4
 
 // mpls reads a label stack (RFC 3032). What follows it is said nowhere: IP is
-// told by its version, and Ethernet, of a pseudo-wire, by its EtherType.
+// told by its version, and Ethernet, of a pseudo-wire, by its EtherType. The
+// label of the tunnel is the last one, but an entropy label, which differs from
+// flow to flow, and the indicator before it (RFC 6790 section 4.2).
 func mpls(h *headers, off int) Reason {
-	const bottom = 0x100
+	const (
+		bottom    = 0x100
+		indicator = 7
+	)
+	label, entropy := uint32(0), false
 	for range 16 { // deeper stacks than any router builds
 		if !h.has(off, labelLen) {
 			return TruncatedTunnel
@@ -15,8 +21,13 @@ func mpls(h *headers, off int) Reason {
 		entry := h.be32(off)
 		h.varies(off+3, 1) // time to live
 		off += labelLen
+		if value := entry >> 12; entropy || value == indicator {
+			entropy = !entropy
+		} else {
+			label = value
+		}
 		if entry&bottom != 0 {
-			return labelled(h, off, entry>>12)
+			return labelled(h, off, label)
 		}
 	}
 	return TunnelMPLS
@@ -48,19 +59,20 @@ func labelled(h *headers, off int, label uint32) Reason {
 		return r
 	}
 	if kind == frame.PseudoWire {
-		h.trace.lost = true
+		h.lose()
 		return ethernet(h, start)
 	}
 	return rawIP(h, start)
 }
 
-// mplsUDP reads MPLS in UDP (RFC 7510).
+// mplsUDP reads MPLS in UDP (RFC 7510). Text may pass for labels and the first
+// byte of an IP header, so the packet must fit.
 func mplsUDP(h *headers, off, end int) Reason {
 	stack := off
 	for h.has(stack, labelLen) && h.be32(stack)&0x100 == 0 {
 		stack += labelLen
 	}
-	if looksIP(h, stack+labelLen, end, false) == 0 {
+	if looksIP(h, stack+labelLen, end, true) == 0 {
 		return closed
 	}
 	if r := h.enter(frame.MPLS, 0, end); r != none {

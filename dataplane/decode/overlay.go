@@ -142,7 +142,7 @@ func gtpU(h *headers, off, end int) Reason {
 		h.varies(start+length, 2)
 	}
 	if !isIP {
-		h.trace.lost = true
+		h.lose()
 	}
 	if isIP {
 		return rawIP(h, off)
@@ -201,6 +201,6 @@ func hpERM(h *headers, off, end int) Reason {
 	if r := h.enter(frame.HPERM, 0, end); r != none {
 		return r
 	}
-	h.trace.lost = true
+	h.lose()
 	return ethernet(h, off+length)
 }

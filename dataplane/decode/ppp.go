@@ -137,7 +137,7 @@ func l2tp(h *headers, off, end int) Reason {
 	if r := h.enter(frame.L2TP, session, end); r != none {
 		return r
 	}
-	h.trace.lost = true
+	h.lose()
 	return ppp(h, off)
 }
 
@@ -150,7 +150,7 @@ func l2tp3(h *headers, off, end int) Reason {
 		return TruncatedTunnel
 	}
 	session := h.be32(off)
-	h.trace.lost, h.traced = true, true
+	h.lose()
 	if session == 0 {
 		return TunnelL2
 	}

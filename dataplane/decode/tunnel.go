@@ -23,7 +23,7 @@ func (h *headers) enter(kind frame.TunnelKind, id uint32, end int) Reason {
 	}
 	h.layers++
 	h.depth++
-	h.from, h.place = nil, 0
+	h.traced, h.from, h.place = true, nil, 0
 	h.tunnel = frame.Tunnel{Kind: kind, Src: h.packet.Src.Addr, Dst: h.packet.Dst.Addr, ID: id}
 	h.narrow(end)
 	return none

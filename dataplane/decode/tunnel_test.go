@@ -2,6 +2,7 @@ package decode
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"testing"
@@ -153,12 +154,14 @@ func TestWrappedTruncated(t *testing.T) {
 // packet.
 func TestPlainPorts(t *testing.T) {
 	sip := []byte("OPTIONS sip:a@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n\r\n")
+	labels := []byte("INVITE sip:alicea@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n\r\n") // a bottom of stack, then version 6
 	sound := append([]byte{0x80, 0, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4}, make([]byte, 160)...)
+	gre := append([]byte{0x80, 0, 8, 0, 0, 0, 0, 160, 0x45, 0, 0x40, 0}, make([]byte, 160)...) // with a check sum, before IPv4
 	stun := append([]byte{0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42}, make([]byte, 20)...)
 	answer := append([]byte{1, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42}, make([]byte, 20)...)
 	for _, port := range slices.Concat(tunnelPorts, vxlanPorts) {
 		for name, payload := range map[string][]byte{
-			"sip": sip, "rtp": sound, "stun": stun, "stun answer": answer, "keep-alive": []byte("\r\n\r\n"), "zero": make([]byte, 200),
+			"sip": sip, "sip like labels": labels, "rtp": sound, "rtp like gre": gre, "stun": stun, "stun answer": answer, "keep-alive": []byte("\r\n\r\n"), "zero": make([]byte, 200),
 			"byte": {0xff}, "empty": {},
 		} {
 			for _, ports := range [][2]int{{10000, int(port)}, {int(port), 20000}, {int(port), int(port)}} {
@@ -234,6 +237,33 @@ func kind(t testing.TB, name string) encap.Kind {
 	}
 	t.Fatalf("no kind %s", name)
 	return encap.Kind{}
+}
+
+// TestEntropyLabel: the label of the tunnel is the one before the entropy label
+// and its indicator.
+func TestEntropyLabel(t *testing.T) {
+	for _, c := range []struct {
+		labels []uint32
+		want   uint32
+	}{
+		{[]uint32{0}, 0}, {[]uint32{100, 0}, 0}, {[]uint32{100, 101}, 101},
+		{[]uint32{100, 7, 0x80123}, 100}, {[]uint32{7, 7, 100}, 100}, {[]uint32{7, 0x80123}, 0},
+	} {
+		var stack []byte
+		for i, label := range c.labels {
+			entry := label<<12 | 62
+			if i == len(c.labels)-1 {
+				entry |= 0x100
+			}
+			stack = binary.BigEndian.AppendUint32(stack, entry)
+		}
+		b := oneFrame(ether, eth(etherMPLS, append(stack, ip4(17, rtp)...)))
+		var d Decoder
+		d.Decode(b)
+		if len(b.Packets) != 1 || b.Tunnels[0] != (frame.Tunnel{Kind: frame.MPLS, ID: c.want}) {
+			t.Errorf("%v: %d packets, tunnels %v, want label %d", c.labels, len(b.Packets), b.Tunnels, c.want)
+		}
+	}
 }
 
 // TestLayers: eight tunnels in one another are opened, nine are not.

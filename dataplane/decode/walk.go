@@ -74,7 +74,8 @@ type headers struct {
 
 	tunnel             frame.Tunnel // the innermost, if layers > 0
 	outerSrc, outerDst frame.Addr   // of the outermost IP header, if depth > 0
-	trace              trace        // of tunnels
+	trace              trace        // of tunnels, while learning
+	learning           bool         // the next way into a tunnel is to be remembered
 	traced             bool         // tunnel or trace is not zero
 	from               *way         // where tunnel and the outermost addresses have been taken from, unchanged
 	place              uint16       // of tunnel in the batch, if it was listed last; else 0
@@ -86,7 +87,10 @@ const moreFragments = 1
 // begin makes h ready for the walk of f, whose packet is to be p.
 func (h *headers) begin(f *frame.Frame, p *frame.Packet) {
 	if h.traced {
-		h.tunnel, h.trace, h.traced, h.from, h.place = frame.Tunnel{}, trace{}, false, nil, 0
+		h.tunnel, h.traced, h.from, h.place = frame.Tunnel{}, false, nil, 0
+		if h.learning {
+			h.trace = trace{}
+		}
 	}
 	h.data = f.Data
 	h.wire = max(int(f.Len), len(f.Data)) // files exist that say less than they hold

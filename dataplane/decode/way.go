@@ -14,16 +14,17 @@ import (
 // a shortcut and nothing else: where something is unusual behind it, the frame
 // is walked from its beginning.
 //
-// While the walk goes through tunnels it keeps a trace of the fields that may
-// differ: varies names those that do not matter, lengthAt those that tell where
-// the inside ends. All others must be equal.
+// One walk in many is learned: going through tunnels it keeps a trace of the
+// fields that may differ. varies names those that do not matter, lengthAt those
+// that tell where the inside ends. All others must be equal. So where there are
+// more tunnels than are remembered, the others pay for a few comparisons only.
 
 const (
 	maxWay     = 128 // bytes before the inner IP header
 	maxWords   = 15  // of 8 bytes, compared
 	maxLengths = 7   // length fields among them
 	maxWays    = 4   // remembered
-	learnEvery = 8   // frames that found no way until the next one is remembered
+	learnEvery = 64  // frames that found no way until the next one is remembered
 )
 
 // trace is what the walk notes for a way.
@@ -44,27 +45,46 @@ func (l *lengthField) end(s *start) int {
 
 // varies notes that n bytes at off may differ.
 func (h *headers) varies(off, n int) {
+	if h.learning {
+		h.mark(off, n)
+	}
+}
+
+func (h *headers) mark(off, n int) {
 	h.traced = true
 	for i := off; i < off+n && i < maxWay; i++ {
 		h.trace.varies[i/8] |= 0xff << (i % 8 * 8)
 	}
 }
 
+// lose gives up the trace: what comes next is guessed, or cannot be traced.
+func (h *headers) lose() {
+	if h.learning {
+		h.trace.lost, h.traced = true, true
+	}
+}
+
 // lengthAt notes a length field, and where what it counts begins.
 func (h *headers) lengthAt(at, from int) {
+	if !h.learning {
+		return
+	}
 	t := &h.trace
 	h.traced = true
 	if t.count == maxLengths || at+2 > maxWay {
 		t.lost = true
 		return
 	}
-	h.varies(at, 2)
+	h.mark(at, 2)
 	t.lengths[t.count] = lengthField{at, from}
 	t.count++
 }
 
 // traceIP notes the fields of the innermost IP header, which carries a tunnel.
 func (h *headers) traceIP() {
+	if !h.learning {
+		return
+	}
 	if h.data[h.ip]>>4 == 4 {
 		h.varies(h.ip+1, 1) // type of service
 		h.lengthAt(h.ip+2, h.ip)
@@ -98,16 +118,17 @@ type way struct {
 	outerSrc, outerDst frame.Addr
 }
 
-// learn remembers the way that the walk of f has taken to its packet.
-func (w *way) learn(f *frame.Frame, h *headers) {
+// learn is the way that the walk of f has taken to its packet; false if it
+// cannot be told.
+func learn(f *frame.Frame, h *headers) (w way, ok bool) {
 	t := &h.trace
 	if t.lost || h.ip > maxWay || int(f.Len) > len(f.Data) || h.notes&^(1<<NoteVLAN) != 0 {
-		return
+		return w, false
 	}
 	if f.Link == frame.LinkEthernet {
 		h.varies(0, 12)
 	}
-	*w = way{
+	w = way{
 		link: f.Link, inside: h.ip, need: h.ip, version: f.Data[h.ip] >> 4, fields: t.lengths, lengths: t.count,
 		tags: h.tags, layers: h.layers, depth: h.depth, flags: h.packet.Flags & frame.FlagVLAN,
 		vlan: h.packet.VLAN, notes: h.notes, tunnel: h.tunnel, outerSrc: h.outerSrc, outerDst: h.outerDst,
@@ -119,8 +140,7 @@ func (w *way) learn(f *frame.Frame, h *headers) {
 			continue
 		}
 		if w.count == maxWords {
-			*w = way{}
-			return
+			return w, false
 		}
 		n := w.count
 		w.at[n] = uint8(at)
@@ -134,6 +154,34 @@ func (w *way) learn(f *frame.Frame, h *headers) {
 		at += 8
 		w.need = max(w.need, at)
 	}
+	return w, true
+}
+
+// ends is where the inside of the tunnel ends in f, which begins with s, if f
+// goes this way; else 0.
+func (w *way) ends(f *frame.Frame, s *start) int {
+	const within = maxWay - 1 // tells the compiler that no index is beyond
+	if f.Link != w.link || len(f.Data) < w.need {
+		return 0
+	}
+	for i := range w.count & maxWords {
+		if binary.LittleEndian.Uint64(s[w.at[i]&within:])&w.mask[i] != w.want[i] {
+			return 0
+		}
+	}
+	end := len(f.Data)
+	if w.lengths > 0 {
+		end = w.fields[0].end(s)
+		for i := uint8(1); i < w.lengths&maxLengths; i++ {
+			if w.fields[i].end(s) != end {
+				return 0
+			}
+		}
+	}
+	if end <= w.inside || end > len(f.Data) {
+		return 0
+	}
+	return end
 }
 
 // start is the first bytes of a frame, of which a way may compare any.
@@ -153,33 +201,19 @@ func (d *Decoder) startOf(f *frame.Frame) *start {
 // packet behind it. It reports false if there is none, or if what is there is
 // not as plain as that.
 func (d *Decoder) recall(f *frame.Frame, h *headers, p *frame.Packet) bool {
-	const within = maxWay - 1 // tells the compiler that no index is beyond
-	length := len(f.Data)
-	if int(f.Len) > length {
+	if int(f.Len) > len(f.Data) {
 		return false
 	}
 	s, w, end := d.startOf(f), h.from, 0
-	for next := 0; ; next++ {
-		if w != nil {
-			differs := uint64(f.Link ^ w.link)
-			for i := range w.count & maxWords {
-				differs |= binary.LittleEndian.Uint64(s[w.at[i]&within:])&w.mask[i] ^ w.want[i]
-			}
-			end = length
-			if w.lengths > 0 {
-				end = w.fields[0].end(s)
-				for i := uint8(1); i < w.lengths&maxLengths; i++ {
-					differs |= uint64(w.fields[i].end(s) ^ end)
-				}
-			}
-			if differs == 0 && end > w.inside && end <= length && length >= w.need {
-				break
-			}
-		}
+	if w != nil {
+		end = w.ends(f, s)
+	}
+	for next := 0; end == 0; next++ {
 		if next == maxWays || d.ways[next].need == 0 {
 			return false
 		}
 		w = &d.ways[next]
+		end = w.ends(f, s)
 	}
 	if h.from != w {
 		h.notes, h.tags, h.layers, h.depth = w.notes, w.tags, w.layers, w.depth
@@ -200,12 +234,16 @@ func (d *Decoder) recall(f *frame.Frame, h *headers, p *frame.Packet) bool {
 	return r == packet && h.notes == w.notes
 }
 
-// remember learns the way of f in the place of the next one, but not at each
-// frame: ways that take turns are not worth it.
+// remember counts f, which found no way, and learns its way in the place of the
+// next one, if its walk was traced.
 func (d *Decoder) remember(f *frame.Frame, h *headers) {
-	if d.strays++; d.strays%learnEvery != 1 {
-		return
+	d.strays++
+	if h.learning {
+		if w, ok := learn(f, h); ok {
+			d.ways[d.way] = w
+			d.way = (d.way + 1) % maxWays
+		}
+		h.trace = trace{}
 	}
-	d.ways[d.way].learn(f, h)
-	d.way = (d.way + 1) % maxWays
+	h.learning = d.strays%learnEvery == 0
 }

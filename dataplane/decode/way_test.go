@@ -49,6 +49,25 @@ func TestWays(t *testing.T) {
 	}
 }
 
+// TestGuessedAround: a way through a tunnel that was guessed is not remembered,
+// whatever is inside.
+func TestGuessedAround(t *testing.T) {
+	for _, outer := range []string{"l2tpv3", "esp-null", "mpls-pw", "hp-erm"} {
+		for _, inner := range []string{"gre-udp", "vxlan", "gtp-u"} {
+			b := &frame.Batch{}
+			for range 3 {
+				f := encap.Wrap(kind(t, outer), encap.Wrap(kind(t, inner), inners[0].frame))
+				b.Frames = append(b.Frames, oneFrame(ether, f).Frames...)
+			}
+			var d Decoder
+			d.Decode(b)
+			if d.strays != 3 || len(b.Packets) != 3 {
+				t.Errorf("%s in %s: %d strays, %d packets, want 3", inner, outer, d.strays, len(b.Packets))
+			}
+		}
+	}
+}
+
 // TestManyWays: tunnels that take turns, more than are remembered.
 func TestManyWays(t *testing.T) {
 	var d Decoder

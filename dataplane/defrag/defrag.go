@@ -18,7 +18,9 @@
 // A fragment that is already there is a duplicate. A datagram that is complete
 // is remembered for Limits.Linger, so that the second copies of its fragments
 // do not begin it once more; a fragment with other bytes does begin a new one,
-// since busy hosts use an identification again within seconds. For the same
+// since busy hosts use an identification again within seconds, and some use one
+// for all. Copies of a mirror port come within milliseconds, retransmissions
+// after hundreds: Linger lies between. For the same
 // reason a datagram that has got nothing for Linger is given up as stale when a
 // fragment comes that contradicts it, or its first fragment, which senders send
 // first: they begin a new one.
@@ -27,7 +29,9 @@
 //
 // Fragments that overlap without being the same are an attack or damage, and
 // take the whole datagram with them (RFC 5722); so do fragments that cannot be
-// (Reason). Late fragments of a refused datagram are refused for Linger.
+// (Reason). Late fragments of a refused datagram are refused for Linger, and
+// after it until a first fragment comes, so that none is put into a datagram of
+// the same identification that it does not belong to.
 //
 // # Bounds
 //
@@ -55,7 +59,7 @@ type Limits struct {
 	MaxFragments       int           // of one datagram; default 128, enough for 64 KiB in 576-byte packets
 	IPv4Timeout        time.Duration // from the first fragment on; default 30 s, as in Linux
 	IPv6Timeout        time.Duration // from the first fragment on; default 60 s (RFC 8200 section 4.5)
-	Linger             time.Duration // for how long a datagram that is over is remembered; default 1 s
+	Linger             time.Duration // for how long a datagram that is over is remembered; default 100 ms
 }
 
 func (l Limits) withDefaults() Limits {
@@ -76,7 +80,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	wait(&l.IPv4Timeout, 30*time.Second)
 	wait(&l.IPv6Timeout, 60*time.Second)
-	wait(&l.Linger, time.Second)
+	wait(&l.Linger, 100*time.Millisecond)
 	return l
 }
 
@@ -168,8 +172,11 @@ func (t *Table) Add(f *frame.Fragment) (d Datagram, ok bool) {
 	p := piece{off: f.Offset, size: f.Len, kept: uint32(len(data)), more: f.More, sum: sum(data), next: none}
 	if i != none && t.datagrams.at(i).state != waiting {
 		switch d := t.datagrams.at(i); {
-		case d.state == refused:
+		case d.state == refused && (p.off != 0 || f.Clock-d.first <= int64(t.limits.Linger)):
 			t.stats.Refused[d.reason]++
+			t.pull(i, ageOver)
+			d.last = f.Clock
+			t.push(i, ageOver)
 			return Datagram{}, false
 		case t.remembers(d, &p):
 			t.stats.Duplicates++

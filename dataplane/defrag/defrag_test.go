@@ -246,6 +246,61 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+// TestOneIdentification: a host that gives all its datagrams one identification,
+// 50 a second. A fragment that is missing costs the datagrams of Linger.
+func TestOneIdentification(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		drop int // datagram without its middle
+		out  int
+		want string
+	}{
+		{"none missing", -1, 200, "used 600"},
+		{"one missing", 100, 193, "used 579, overlap 20"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			table, out := New(Limits{}), 0
+			for n := range 200 {
+				payload := pattern(n, 4000)
+				for i, f := range cutUp(0, int64(n)*20*ms, payload, 1480) {
+					if n == c.drop && i == 1 {
+						continue
+					}
+					if d, ok := table.Add(&f); ok {
+						out++
+						if !bytes.Equal(d.Data, payload) {
+							t.Fatalf("datagram %d has other bytes", n)
+						}
+					}
+				}
+				check(t, table)
+			}
+			s := table.Stats()
+			if got := outcome(&s); out != c.out || got != c.want {
+				t.Errorf("%d datagrams, %s; want %d, %s", out, got, c.out, c.want)
+			}
+		})
+	}
+}
+
+// TestRetransmission: the same bytes under the same identification are a copy
+// within Linger, and a datagram of their own later.
+func TestRetransmission(t *testing.T) {
+	for _, c := range []struct {
+		after int64
+		want  string
+	}{{50 * ms, "used 3, duplicates 3"}, {500 * ms, "used 6"}} {
+		table := New(Limits{})
+		for _, f := range append(cutUp(0, 0, pattern(1, 4000), 1480), cutUp(0, c.after, pattern(1, 4000), 1480)...) {
+			table.Add(&f)
+		}
+		s := table.Stats()
+		if got := outcome(&s); got != c.want {
+			t.Errorf("after %d ms: %s, want %s", c.after/ms, got, c.want)
+		}
+	}
+}
+
 // outcome says what became of the fragments.
 func outcome(s *Stats) string {
 	text := ""

@@ -31,7 +31,7 @@ func (m *model) expire(clock int64) {
 		}
 		over := h.done || h.reason != 0
 		switch {
-		case over && clock-h.last > 1000*ms:
+		case over && clock-h.last > 100*ms:
 			delete(m.held, k)
 		case !over && clock-h.first >= wait:
 			m.stats.TimedOut += uint64(len(h.fragments))
@@ -44,7 +44,7 @@ func (m *model) expire(clock int64) {
 func (m *model) refuse(h *held, r Reason, clock int64) {
 	m.stats.Refused[r] += uint64(len(h.fragments))
 	m.stats.DatagramsRefused++
-	h.reason, h.last, h.fragments = r, clock, nil
+	h.reason, h.first, h.last, h.fragments = r, clock, clock, nil
 }
 
 func sameFragment(a, b *frame.Fragment) bool {
@@ -107,17 +107,18 @@ func (m *model) add(f *frame.Fragment) (data []byte, ok bool) {
 	known := h != nil && slices.ContainsFunc(h.fragments, func(g frame.Fragment) bool { return sameFragment(&g, f) })
 	switch {
 	case h == nil:
-	case h.reason != 0:
+	case h.reason != 0 && (f.Offset != 0 || f.Clock-h.first <= 100*ms):
 		m.stats.Refused[h.reason]++
+		h.last = f.Clock
 		return nil, false
 	case known:
 		m.stats.Duplicates++
 		return nil, false
-	case h.done:
+	case h.done || h.reason != 0:
 		h = nil
 	default:
 		r := conflict(h, f)
-		switch stale := f.Clock-h.last > 1000*ms; {
+		switch stale := f.Clock-h.last > 100*ms; {
 		case stale && (r != 0 || f.Offset == 0):
 			m.stats.Stale += uint64(len(h.fragments))
 			m.stats.DatagramsStale++

@@ -62,7 +62,7 @@ const (
 const (
 	ageIPv4 = iota // waiting, by their first fragment
 	ageIPv6
-	ageOver // by the clock of their end
+	ageOver // by datagram.last
 	ages
 )
 
@@ -70,8 +70,8 @@ type list struct{ oldest, newest uint32 }
 
 type datagram struct {
 	key    key
-	first  int64 // clock of the fragment that came first
-	last   int64 // clock of the one that came last; of its end, when it is over
+	first  int64 // clock of the fragment that came first; of its refusal, when refused
+	last   int64 // clock of the one that came last; of its end, when complete
 	bucket uint32
 	chain  uint32 // next of its bucket
 
@@ -272,7 +272,7 @@ func (t *Table) refuse(i uint32, r Reason, clock int64) {
 	t.stats.Refused[r] += uint64(d.count)
 	t.stats.DatagramsRefused++
 	t.freePieces(d)
-	d.reason = r
+	d.reason, d.first = r, clock
 	t.over(i, refused, clock)
 }
 

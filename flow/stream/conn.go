@@ -17,8 +17,9 @@ type conn struct {
 	state  [2]tls.State // of each direction
 	client int          // the direction that is taken for the client's
 
-	opening            bool // in Table.opening
-	openPrev, openNext *conn
+	weight     int64     // bytes that tls holds, in Table.sealedBytes
+	list       *connList // Table.opening or sealed
+	prev, next *conn
 
 	garbage int // bytes since the last message that were none
 }
@@ -57,10 +58,8 @@ type half struct {
 	suspect bool   // found by looking: must prove to be a message
 	ws      wsState
 
-	// Waiting, while it holds bytes.
-	waiting            bool
-	since              int64 // clock at which it last moved on
-	waitPrev, waitNext *half
+	proof  uint32           // in queueProof: what lies before it is not waited for any longer
+	places [numQueues]place // in the queues
 }
 
 func (h *half) peer() *half { return &h.conn.half[1-h.direction] }
@@ -101,6 +100,7 @@ func (t *Table) detach(c *conn) {
 	for d := range c.half {
 		h := &c.half[d]
 		t.wait.remove(h)
+		t.proofs.remove(h)
 		t.drop(h)
 		t.dropHeld(h)
 		f.next[d] = h.next
@@ -109,8 +109,9 @@ func (t *Table) detach(c *conn) {
 			f.flags |= knownNext << d
 		}
 	}
-	t.opening.remove(c)
-	c.tls = nil
+	c.unlist()
+	t.sealedBytes -= c.weight
+	c.tls, c.weight = nil, 0
 	f.conn = none
 	t.spare = append(t.spare, c.number)
 	if f.list() == listSIP {
@@ -137,12 +138,20 @@ func (t *Table) settle(c *conn) {
 		switch {
 		case !h.holds():
 			t.wait.remove(h)
-		case !h.waiting || h.moved:
+		case !h.places[queueWait].in || h.moved:
 			t.wait.remove(h)
 			t.wait.add(h, t.clock)
 			t.due = min(t.due, t.clock+int64(t.options.ReorderTimeout))
 		}
 		h.moved = false
+		if in := h.places[queueProof].in; in || h.finSeen || h.first < len(h.held) {
+			switch proven := h.proven(); {
+			case in && !proven:
+				t.proofs.remove(h)
+			case proven && !in:
+				t.prove(h)
+			}
+		}
 	}
 	switch {
 	case over:
@@ -153,35 +162,59 @@ func (t *Table) settle(c *conn) {
 	}
 }
 
-// waiting is the directions that hold bytes, by when they last moved on.
-type waiting struct{ first, last *half }
+// Queues of directions. All in one wait equally long, so the first is due first.
+const (
+	queueWait  = iota // holds bytes, since it last moved on
+	queueProof        // has a hole that the peer does not have, since that is known
+	numQueues
+)
 
-func (w *waiting) add(h *half, clock int64) {
-	h.waiting, h.since = true, clock
-	h.waitPrev, h.waitNext = w.last, nil
-	if w.last != nil {
-		w.last.waitNext = h
-	} else {
-		w.first = h
-	}
-	w.last = h
+type queue struct {
+	number      int
+	first, last *half
 }
 
-func (w *waiting) remove(h *half) {
-	if !h.waiting {
+// place is that of a direction in a queue.
+type place struct {
+	in         bool
+	since      int64 // clock
+	prev, next *half
+}
+
+func (q *queue) add(h *half, clock int64) {
+	h.places[q.number] = place{in: true, since: clock, prev: q.last}
+	if q.last != nil {
+		q.last.places[q.number].next = h
+	} else {
+		q.first = h
+	}
+	q.last = h
+}
+
+func (q *queue) remove(h *half) {
+	p := &h.places[q.number]
+	if !p.in {
 		return
 	}
-	if h.waitPrev != nil {
-		h.waitPrev.waitNext = h.waitNext
+	if p.prev != nil {
+		p.prev.places[q.number].next = p.next
 	} else {
-		w.first = h.waitNext
+		q.first = p.next
 	}
-	if h.waitNext != nil {
-		h.waitNext.waitPrev = h.waitPrev
+	if p.next != nil {
+		p.next.places[q.number].prev = p.prev
 	} else {
-		w.last = h.waitPrev
+		q.last = p.prev
 	}
-	h.waiting, h.waitPrev, h.waitNext = false, nil, nil
+	*p = place{}
+}
+
+// due is when the first of a queue has waited for so long.
+func (q *queue) due(wait int64) int64 {
+	if q.first == nil {
+		return never
+	}
+	return q.first.places[q.number].since + wait
 }
 
 // late makes the present a timer of c instead of a packet.

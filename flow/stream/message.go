@@ -16,7 +16,8 @@ import (
 //   - Content-Length too small: what is left of the body is passed over, up to
 //     the next start line.
 //   - Content-Length too great: the message takes what follows, unless a segment
-//     begins with another message; then it ends there, and is Cut.
+//     begins with another message; then it ends there, and is Cut. A body that
+//     may hold a message is taken as long as it says.
 //   - Content-Length beyond MaxMessage: the message is emitted without body, Cut,
 //     and the next start line is looked for.
 //
@@ -36,7 +37,7 @@ func (t *Table) messages(h *half, b []byte) {
 			return
 		}
 	}
-	if h.need > 0 && b[0] > ' ' && sip.Looks(b) && t.whole(b) {
+	if h.need > 0 && b[0] > ' ' && sip.Looks(b) && t.whole(b) && !t.embeds(h.buf) {
 		t.finish(h)
 	}
 	if len(h.buf) == 0 {
@@ -62,6 +63,16 @@ func (t *Table) messages(h *half, b []byte) {
 func (t *Table) whole(b []byte) bool {
 	n := sip.HeadEnd(b, 0)
 	return n > 0 && t.sound(b[:n])
+}
+
+// embeds reports whether the message that b begins with has a body that may hold
+// a message: message/sip (RFC 3261 section 27.5), or one part of several.
+func (t *Table) embeds(b []byte) bool {
+	if _, err := t.parsed.Parse(b[:sip.HeadEnd(b, 0)]); err != nil {
+		return false
+	}
+	kind, _, _ := bytes.Cut(t.parsed.Get(t.parsed.ContentType), []byte("/"))
+	return is(kind, "message") || is(kind, "multipart")
 }
 
 // sound reports whether a message proves to be one.

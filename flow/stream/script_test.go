@@ -323,13 +323,13 @@ func checkTable(t testing.TB, table *Table, packets uint64) {
 	if sum != packets {
 		t.Fatalf("%d packets in the ledger, %d given: %v", sum, packets, st.Kinds())
 	}
-	if table.buffers.used > table.options.MaxBytes || table.buffers.used < 0 {
-		t.Fatalf("%d bytes held, at most %d may be", table.buffers.used, table.options.MaxBytes)
+	if table.buffers.used+table.sealedBytes > table.options.MaxBytes || table.buffers.used < 0 || table.sealedBytes < 0 {
+		t.Fatalf("%d bytes held, and %d of TLS, at most %d may be", table.buffers.used, table.sealedBytes, table.options.MaxBytes)
 	}
 	if table.used > table.options.MaxFlows {
 		t.Fatalf("%d flows, at most %d may be", table.used, table.options.MaxFlows)
 	}
-	if table.used == 0 && (table.buffers.used != 0 || table.wait.first != nil || len(table.spare) != len(table.conns)) {
+	if table.used == 0 && (table.buffers.used != 0 || table.sealedBytes != 0 || table.wait.first != nil || table.proofs.first != nil || table.sealed.first != nil || len(table.spare) != len(table.conns)) {
 		t.Fatalf("the table is empty, but holds %d bytes, %d conns of %d", table.buffers.used, len(table.conns)-len(table.spare), len(table.conns))
 	}
 	listed := 0

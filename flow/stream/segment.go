@@ -224,16 +224,42 @@ func (t *Table) acknowledge(h *half, ack uint32) {
 	if !h.ackKnown || int32(ack-h.ack) > 0 {
 		h.ackKnown, h.ack = true, ack
 	}
-	t.prove(h)
 }
 
-// prove gives up the holes that the peer does not have.
-func (t *Table) prove(h *half) {
-	for h.ackKnown && h.first < len(h.held) && int32(h.ack-h.held[h.first].seq) >= 0 {
-		t.lose(h)
+// proven reports whether the first hole of a direction is one that the peer does
+// not have.
+func (h *half) proven() bool {
+	switch {
+	case !h.ackKnown:
+		return false
+	case h.first < len(h.held):
+		return int32(h.ack-h.held[h.first].seq) >= 0
 	}
-	if h.ackKnown && h.finSeen && h.first == len(h.held) && int32(h.ack-h.fin) > 0 {
+	return h.finSeen && int32(h.fin-h.next) > 0 && int32(h.ack-h.fin) > 0
+}
+
+// prove begins the wait for the holes that the peer does not have, as far as
+// they are known now.
+func (t *Table) prove(h *half) {
+	h.proof = h.fin
+	if n := len(h.held); n > h.first {
+		h.proof = h.held[n-1].seq
+		if int32(h.ack-h.proof) < 0 {
+			h.proof = h.ack
+		}
+	}
+	t.proofs.add(h, t.clock)
+	t.due = min(t.due, t.clock+ackGrace)
+}
+
+// proved ends that wait. Holes of which it became known later have their own.
+func (t *Table) proved(h *half) {
+	t.proofs.remove(h)
+	if h.first == len(h.held) {
 		t.jump(h, h.fin)
+	}
+	for h.first < len(h.held) && int32(h.proof-h.held[h.first].seq) >= 0 {
+		t.lose(h)
 	}
 }
 
@@ -244,7 +270,6 @@ func (t *Table) fin(h *half, at uint32) {
 	}
 	if int32(at-h.next) >= 0 && !h.finSeen {
 		h.finSeen, h.fin = true, at
-		t.prove(h)
 	}
 }
 
@@ -265,7 +290,7 @@ func (t *Table) data(h *half, seq uint32, b []byte, n uint32) (probe bool) {
 				t.lose(h)
 			}
 			t.lost(h, -1)
-			h.next = seq
+			h.next, h.ackKnown = seq, false // what was acknowledged lies elsewhere
 		case n == 1 && old == 1:
 			return true // RFC 9293 section 3.8.4
 		case n <= old:
@@ -371,6 +396,7 @@ func (t *Table) lost(h *half, n int) {
 	t.stats.GapBytes += uint64(max(n, 0))
 	if c := h.conn; c.tls != nil {
 		c.tls.Gap(h.direction == c.client, n)
+		t.weigh(c)
 		n = -1
 	}
 	t.textLost(h, n)
@@ -388,6 +414,10 @@ func (t *Table) hold(h *half, seq uint32, b []byte, n uint32) {
 		t.jump(h, seq)
 		t.data(h, seq, b, n)
 		return
+	}
+	if h.first > maxPieces/2 { // of pieces without bytes the arena does not tell
+		h.held = h.held[:copy(h.held, h.held[h.first:])]
+		h.first = 0
 	}
 	t.compare(h, seq, b)
 	end := seq + n
@@ -423,7 +453,6 @@ func (t *Table) hold(h *half, seq uint32, b []byte, n uint32) {
 		i++
 		b, seq, n = b[min(int(m), len(b)):], seq+m, n-m
 	}
-	t.prove(h)
 }
 
 // insertPiece makes a piece the i-th one.

@@ -133,7 +133,7 @@ func (s *Stats) Add(o *Stats) {
 func (t *Table) Stats() Stats {
 	s := t.stats
 	s.Flows, s.SIP = uint64(t.used), uint64(t.order[listSIP].len)
-	s.Bytes = uint64(t.buffers.used)
+	s.Bytes = uint64(t.buffers.used + t.sealedBytes)
 	s.SCTP = t.sctp.Stats()
 	return s
 }

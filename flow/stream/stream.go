@@ -13,7 +13,8 @@
 // direction is either filled by a late segment or given up, as soon as one of
 // these holds:
 //
-//   - the peer acknowledged what lies beyond it: it was lost to us alone
+//   - the peer acknowledged what lies beyond it, and ackGrace has passed: it was
+//     lost to us alone
 //   - the snap length cut it off
 //   - more bytes wait behind it than Options.MaxFlowBytes
 //   - nothing moved on for Options.ReorderTimeout
@@ -32,6 +33,8 @@
 //
 // Flows, and the bytes they hold, are bounded. What has to go to make room is
 // counted, and hits what lay still for longest first; flows with SIP go last.
+// Records of TLS of which not everything has come count as well; connections
+// whose handshake is not over are bounded by number.
 package stream
 
 import (
@@ -49,7 +52,7 @@ import (
 // Options of a Table. Zero values stand for the defaults.
 type Options struct {
 	MaxFlows     int   // TCP flows known at one time; 131,072
-	MaxBytes     int64 // buffers of all flows together, after each packet; 64 MiB
+	MaxBytes     int64 // buffers of all flows together, after each packet, and as much again for TLS handshakes; 64 MiB
 	MaxFlowBytes int   // bytes of one direction that wait behind a hole; 256 KiB
 	MaxMessage   int   // longest SIP message in bytes; 128 KiB
 
@@ -72,6 +75,12 @@ const (
 // linger is for how long a flow is known after its end, so that late
 // retransmissions do not look like another one.
 const linger = int64(time.Minute)
+
+// ackGrace is for how long a hole is waited for that the peer does not have: a
+// mirror port may show an acknowledgment before what it acknowledges. It is less
+// than a peer takes to answer, as what comes behind the hole must not be read
+// after the answer to it.
+const ackGrace = int64(1 * time.Millisecond)
 
 // Message is one SIP message. It is borrowed: it and its bytes are valid during
 // the call of Emit.
@@ -103,15 +112,18 @@ type Table struct {
 	free      []uint32 // flows not in use
 	used      int
 	order     [numLists]list // flows by when they were last seen
-	wait      waiting        // directions that hold bytes
+	wait      queue          // directions that hold bytes
+	proofs    queue          // directions with a hole that the peer does not have
 	conns     []*conn        // in use, and spare ones that can be used again
 	spare     []uint32
 
-	opening    opening
-	maxOpening int
-	buffers    buffers
-	seed       uint64 // keeps strangers from choosing slots; results do not depend on it
-	sctp       *sctp.Table
+	opening     connList // TLS of which nothing is decrypted yet, by when it began
+	maxOpening  int
+	sealed      connList // TLS that is decrypted and holds bytes, by when it last moved on
+	sealedBytes int64
+	buffers     buffers
+	seed        uint64 // keeps strangers from choosing slots; results do not depend on it
+	sctp        *sctp.Table
 
 	// What is being worked on.
 	now     frame.Packet // the packet, or what stands for it when a timer fires
@@ -142,6 +154,7 @@ func New(o Options) *Table {
 	for i := range t.order {
 		t.order[i] = list{oldest: none, newest: none}
 	}
+	t.wait.number, t.proofs.number = queueWait, queueProof
 	t.plainText = t.plain
 	t.sctpMessage = t.datagram
 	return t
@@ -159,8 +172,12 @@ func (t *Table) Packet(p *frame.Packet) {
 	} else {
 		*t.stats.kind(t.chunks(p))++
 	}
-	for t.buffers.used > t.options.MaxBytes && t.wait.first != nil {
-		t.relieve()
+	for t.buffers.used+t.sealedBytes > t.options.MaxBytes && (t.wait.first != nil || t.sealed.first != nil) {
+		if t.wait.first == nil || t.sealed.first != nil && t.sealedBytes > t.buffers.used {
+			t.release()
+		} else {
+			t.relieve()
+		}
 	}
 	if t.opening.len > t.maxOpening {
 		t.limitOpening()

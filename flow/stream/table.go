@@ -309,9 +309,10 @@ func (t *Table) fire(clock int64) bool {
 			}
 		}
 	}
-	h := t.wait.first
-	if h != nil && h.since+int64(t.options.ReorderTimeout) <= first {
-		first, which = h.since+int64(t.options.ReorderTimeout), numLists
+	for q, at := range [numQueues]int64{t.wait.due(int64(t.options.ReorderTimeout)), t.proofs.due(ackGrace)} {
+		if at != never && at <= first {
+			first, which = at, numLists+q
+		}
 	}
 	if which < 0 || first > clock {
 		t.due = first
@@ -322,8 +323,16 @@ func (t *Table) fire(clock int64) bool {
 		t.forget(t.order[which].oldest)
 		return true
 	}
+	h := t.wait.first
+	if which == numLists+queueProof {
+		h = t.proofs.first
+	}
 	t.late(h.conn)
-	t.timeout(h)
+	if which == numLists+queueProof {
+		t.proved(h)
+	} else {
+		t.timeout(h)
+	}
 	t.settle(h.conn)
 	return true
 }
@@ -334,7 +343,7 @@ func (t *Table) Close(clock int64) {
 	t.Advance(clock)
 	t.clock = max(t.clock, clock) + 1
 	var held []*conn
-	for h := t.wait.first; h != nil; h = h.waitNext {
+	for h := t.wait.first; h != nil; h = h.places[queueWait].next {
 		held = append(held, h.conn)
 	}
 	// The order of the last packets is the same for any number of tables.

@@ -321,3 +321,48 @@ func TestLoops(t *testing.T) {
 		t.Errorf("%d messages of %d flows", n, table.used)
 	}
 }
+
+// TestEndlessHoles: pieces of which the snap length left nothing do not fill the
+// list of what waits, however long there is a hole.
+func TestEndlessHoles(t *testing.T) {
+	s := sender{table: New(Options{})}
+	s.give(t, 1, false, frame.TCPSyn, 0, nil)
+	s.give(t, 1, false, 0, 1, message("INVITE", "1", 100_000, 100_000)[:250])
+	p := frame.Packet{Clock: epoch, Proto: frame.ProtoTCP, Len: 10}
+	p.Src = frame.Endpoint{Addr: frame.AddrFrom4([]byte{10, 0, 0, 1}), Port: 1}
+	p.Dst = frame.Endpoint{Addr: frame.AddrFrom4([]byte{192, 0, 2, 2}), Port: 5060}
+	for i := range uint32(10_000) { // a hole is filled when there is the next one
+		for _, n := range []uint32{2*i + 3, 2 * i} {
+			p.SeqNo = 251 + 10*n
+			s.table.Packet(&p)
+		}
+	}
+	if n := s.table.Stats().Bytes; n > 128<<10 {
+		t.Errorf("%d bytes are held", n)
+	}
+}
+
+// TestMessageInMessage: a body that begins a segment and is a message is no
+// message of its own, if its type says so.
+func TestMessageInMessage(t *testing.T) {
+	inner, next := message("INVITE", "in", 80, 80), message("BYE", "next", 0, 0)
+	head := fmt.Sprintf("\r\nContent-Length: %d\r\n", len(inner))
+	for kind, whole := range map[string]bool{"message/sip": true, "Multipart/mixed;boundary=x": true, "application/sdp": false} {
+		outer := message("MESSAGE", "out", 0, 0)
+		outer = bytes.Replace(outer, []byte("\r\nContent-Length: 0\r\n"), []byte("\r\nContent-Type: "+kind+head), 1)
+		var got []string
+		s := sender{table: New(Options{Emit: func(m *Message) { got = append(got, fmt.Sprint(m.Cut, " ", string(m.Data))) }})}
+		seq := uint32(1)
+		for _, b := range [][]byte{outer, inner, next} {
+			s.give(t, 1, false, 0, seq, b)
+			seq += uint32(len(b))
+		}
+		want := []string{"false " + string(outer) + string(inner), "false " + string(next)}
+		if !whole {
+			want = []string{"true " + string(outer), "false " + string(inner), "false " + string(next)}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q", kind, got)
+		}
+	}
+}

@@ -6,41 +6,41 @@ import "ringside/flow/tls"
 // about. It bounds how many may be in that state.
 const openingBytes = 128 << 10
 
-// opening is the TLS connections of which nothing is decrypted yet, in the order
-// in which they began.
-type opening struct {
+// connList is connections of TLS in some order. One is in no more than one list.
+type connList struct {
 	first, last *conn
 	len         int
 }
 
-func (o *opening) add(c *conn) {
-	c.opening = true
-	c.openPrev, c.openNext = o.last, nil
-	if o.last != nil {
-		o.last.openNext = c
+func (l *connList) add(c *conn) {
+	c.list, c.prev, c.next = l, l.last, nil
+	if l.last != nil {
+		l.last.next = c
 	} else {
-		o.first = c
+		l.first = c
 	}
-	o.last = c
-	o.len++
+	l.last = c
+	l.len++
 }
 
-func (o *opening) remove(c *conn) {
-	if !c.opening {
+// unlist takes a conn out of the list that it is in.
+func (c *conn) unlist() {
+	l := c.list
+	if l == nil {
 		return
 	}
-	if c.openPrev != nil {
-		c.openPrev.openNext = c.openNext
+	if c.prev != nil {
+		c.prev.next = c.next
 	} else {
-		o.first = c.openNext
+		l.first = c.next
 	}
-	if c.openNext != nil {
-		c.openNext.openPrev = c.openPrev
+	if c.next != nil {
+		c.next.prev = c.prev
 	} else {
-		o.last = c.openPrev
+		l.last = c.prev
 	}
-	c.opening, c.openPrev, c.openNext = false, nil, nil
-	o.len--
+	l.len--
+	c.list, c.prev, c.next = nil, nil, nil
 }
 
 // open makes a conn one of TLS; h was the first to say so.
@@ -85,8 +85,44 @@ func (t *Table) deliver(h *half, b []byte) {
 		c.flow.nature = encrypted
 	}
 	if c.state[0] == tls.Decrypting || c.state[1] == tls.Decrypting {
-		t.opening.remove(c)
+		if c.list == &t.opening {
+			c.unlist()
+		}
 	}
+	t.weigh(c)
+}
+
+// weigh notes what a connection holds that is being decrypted. Those that hold
+// anything are listed by when they last moved on.
+func (t *Table) weigh(c *conn) {
+	if c.list == &t.opening {
+		return
+	}
+	c.unlist()
+	t.sealedBytes -= c.weight
+	c.weight = int64(c.tls.Held())
+	t.sealedBytes += c.weight
+	if c.weight > 0 {
+		t.sealed.add(c)
+	}
+}
+
+// release makes room: the connection that lay still for longest gives up the
+// records of which not everything has come.
+func (t *Table) release() {
+	c := t.sealed.first
+	t.stats.Relieved++
+	t.late(c)
+	for d := range c.half {
+		h := &c.half[d]
+		if c.tls.Release(d == c.client) {
+			t.stats.Gaps++
+			t.now.Time = h.time
+			t.textLost(h, -1)
+		}
+	}
+	t.weigh(c)
+	t.settle(c)
 }
 
 func (t *Table) feed(h *half, b []byte) {

@@ -236,3 +236,47 @@ func TestTLSLoss(t *testing.T) {
 		})
 	}
 }
+
+// TestTLSMemory: what connections hold while they are decrypted is bounded. Those
+// that had to give up half a record are read on from the next one.
+func TestTLSMemory(t *testing.T) {
+	const ports, most = 60, 128 << 10
+	for _, version := range []uint16{stdtls.VersionTLS12, stdtls.VersionTLS13} {
+		invite := message("INVITE", "1", 4000, 4000)
+		ack, bye := message("ACK", "1", 0, 0), message("BYE", "1", 0, 0)
+		wire, log := encrypt(t, version, []turn{{0, invite}, {0, ack}, {0, bye}})
+		keys := tls.NewKeys()
+		if err := keys.ReadLog(bytes.NewReader(log)); err != nil {
+			t.Fatal(err)
+		}
+		count := map[string]int{}
+		s := sender{table: New(Options{MaxBytes: most, Keys: keys, Emit: func(m *Message) { count[string(m.Data[:3])]++ }})}
+		next := map[[2]int]uint32{}
+		give := func(port, side int, b []byte) {
+			for b := range slices.Chunk(b, 1000) {
+				at := [2]int{port, side}
+				s.give(t, port, side == 1, 0, next[at], b)
+				next[at] += uint32(len(b))
+			}
+		}
+		tail := len(wire) - 2
+		for port := 1000; port < 1000+ports; port++ {
+			for _, turn := range wire[:tail] {
+				give(port, turn.side, turn.b)
+			}
+			give(port, 0, wire[tail].b[:100])
+		}
+		if n := s.table.Stats().Relieved; n < ports/2 {
+			t.Errorf("%x: only %d connections gave anything up", version, n)
+		}
+		for port := 1000; port < 1000+ports; port++ {
+			give(port, 0, wire[tail].b[100:])
+			give(port, 0, wire[tail+1].b)
+		}
+		if count["INV"] != ports || count["BYE"] != ports || count["ACK"] == 0 || count["ACK"] == ports {
+			t.Errorf("%x: of %d each came out: %v", version, ports, count)
+		}
+		s.table.Close(epoch + s.clock)
+		checkTable(t, s.table, s.given)
+	}
+}

@@ -120,10 +120,10 @@ func judgeFrame(b []byte) verdict {
 		return isOther
 	}
 	const least = 100 // bytes of a SIP message with all that it must have, less some
-	if len(b) > 1 && b[1]&0x7f < least {
+	switch {
+	case len(b) > 1 && b[1]&0x7f < least && (f.size == 0 || len(b)-f.size < int(f.length)):
 		return isOther
-	}
-	if f.size == 0 {
+	case f.size == 0:
 		return isOpen
 	}
 	var line [512]byte
@@ -134,7 +134,7 @@ func judgeFrame(b []byte) verdict {
 	switch eol := bytes.IndexByte(line[:n], '\n'); {
 	case sip.Looks(line[:n]):
 		return isFrame
-	case eol >= 0 || n > 0 && !sip.Might(line[:n]):
+	case eol >= 0 || f.length < least || n > 0 && !sip.Might(line[:n]):
 		return isOther
 	case n == len(line):
 		return isFrame // a long start line
@@ -168,12 +168,9 @@ func (t *Table) frames(h *half, b []byte) {
 			return
 		}
 	}
-	if w.phase == wsSeek && len(b) > 0 {
-		if judgeFrame(b) != isFrame {
-			t.garbage(h, len(b))
-			return
-		}
-		*w = wsState{phase: wsFrame}
+	if w.phase == wsSeek {
+		t.seekFrame(h, b)
+		return
 	}
 	for len(b) > 0 || w.inside && w.left == 0 {
 		if !w.inside {
@@ -186,6 +183,51 @@ func (t *Table) frames(h *half, b []byte) {
 		t.payload(h, b[:n])
 		b = b[n:]
 	}
+}
+
+// findFrame looks for a frame that holds SIP: where b begins, or behind others
+// that are whole. It returns where that is, or how far it came.
+func findFrame(b []byte) (at int, v verdict) {
+	for at < len(b) {
+		if v := judgeFrame(b[at:]); v != isOther {
+			return at, v
+		}
+		f, ok := readFrame(b[at:])
+		if !ok || f.size == 0 || f.length > int64(len(b)-at-f.size) {
+			break
+		}
+		at += f.size + int(f.length)
+	}
+	return at, isOther
+}
+
+// seekFrame reads the next bytes of a direction whose frames are looked for. The
+// buffer holds what may become one.
+func (t *Table) seekFrame(h *half, b []byte) {
+	own, come := h.buf, b
+	h.buf = nil
+	if len(own) > 0 {
+		own = t.buffers.add(own, b)
+		b = own
+	}
+	at, v := findFrame(b)
+	if v == isOther && len(b) > len(come) { // what was held was none
+		t.garbage(h, len(b)-len(come))
+		b = come
+		at, v = findFrame(b)
+	}
+	switch v {
+	case isFrame:
+		t.stats.Garbage += uint64(at)
+		h.ws = wsState{phase: wsFrame}
+		t.frames(h, b[at:])
+	case isOpen:
+		t.garbage(h, at)
+		h.buf = t.buffers.add(nil, b[at:])
+	default:
+		t.garbage(h, len(b))
+	}
+	t.buffers.put(own)
 }
 
 // handshake passes over the HTTP at the begin of a direction, and returns what
@@ -314,7 +356,7 @@ func (t *Table) webMessage(h *half, b []byte) {
 // frameCut emits the message in the buffer as far as it came, if its header
 // section did.
 func (t *Table) frameCut(h *half) {
-	if h.ws.phase == wsHTTP {
+	if h.ws.phase != wsFrame {
 		return
 	}
 	if b := h.buf[padding(h.buf):]; sip.Looks(b) && sip.HeadEnd(b, 0) > 0 {

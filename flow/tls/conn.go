@@ -308,3 +308,24 @@ func (c *Conn) stray(h *half) {
 	h.astray, h.message, h.pass = true, nil, 0
 	c.noting, c.transcript = false, nil
 }
+
+// Held is the memory that the connection could do without, in bytes.
+func (c *Conn) Held() int {
+	n := cap(c.plain) + cap(c.transcript)
+	for i := range c.half {
+		n += cap(c.half[i].buf) + cap(c.half[i].message)
+	}
+	return n
+}
+
+// Release lets go of what is held for one direction, and reports whether that is
+// a gap: whether part of a record or of a message is lost.
+func (c *Conn) Release(fromClient bool) (lost bool) {
+	h, _ := c.sides(fromClient)
+	if lost = len(h.buf) > 0 || len(h.message) > 0; lost {
+		c.Gap(fromClient, -1)
+	}
+	h.buf, h.message, c.plain = nil, nil, nil
+	c.noting, c.transcript = false, nil
+	return lost
+}

@@ -228,3 +228,22 @@ func TestGapRandom(t *testing.T) {
 // maxHeldOfConn is what a Conn may hold at most. Append may make room for twice
 // what is needed.
 const maxHeldOfConn = 2*(2*(maxHeld+maxMessage+4)+maxNoted) + maxRecord + 1024
+
+// TestRelease: what is held can be let go of, which is a gap if it was part of a
+// record.
+func TestRelease(t *testing.T) {
+	c := NewConn(NewKeys())
+	if c.Release(true) || c.Held() != 0 {
+		t.Error("a new connection holds something")
+	}
+	c.Feed(true, []byte{typeHandshake, 3, 1, 0, 100, clientHello, 0, 0, 96}, nil)
+	if c.Held() == 0 {
+		t.Error("part of a record is held, and not counted")
+	}
+	if !c.Release(true) || c.Held() != 0 || !c.half[0].sync || c.half[1].sync {
+		t.Errorf("%d bytes are held after the release", c.Held())
+	}
+	if c.Release(true) || c.Release(false) {
+		t.Error("there was nothing left to lose")
+	}
+}
