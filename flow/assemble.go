@@ -56,7 +56,7 @@ func (s *Shard) assemble() bool {
 	}
 	s.carried = nil
 	if limit == end {
-		s.sessions.Close(s.lastClock)
+		s.sessions.Close(s.lastClock() - 1) // what it finds in the end comes at the last clock
 	} else {
 		s.sessions.Advance(limit - 1)
 	}
@@ -90,10 +90,14 @@ func (s *Shard) carriedMessage(m *tcpstream.Message) {
 }
 
 // mirrorFound says that an interface delivers packets more than once.
-func (s *Shard) mirrorFound(iface uint16, at int64, factor float64) {
+func (s *Shard) mirrorFound(iface uint16, at int64, m Mirror) {
+	what := fmt.Sprintf("each packet comes %.2f times", m.Factor())
+	if 2*m.Elsewhere > m.Twice {
+		what = fmt.Sprintf("%d %% of its packets came on another interface before", 100*m.Elsewhere/max(1, m.Seen))
+	}
 	e := &record.Event{
 		Time: at, Kind: record.MirrorDuplicates, Sensor: s.group.options.Sensor, Count: 1,
-		Text: fmt.Sprintf("interface %d: each packet comes %.2f times; copies within %v are removed from now on", iface, factor,
+		Text: fmt.Sprintf("interface %d: %s; copies within %v are removed from now on", iface, what,
 			cmp.Or(s.group.options.DedupWindow, defaultWindow)),
 	}
 	e.ID = eventID(e)
@@ -135,14 +139,12 @@ func repass(c *record.Call) {
 }
 
 // parseError is the event of a message that was not understood.
-func parseError(err error, meta *call.Meta, sensor uint16) *record.Event {
+func parseError(why sip.Reason, meta *call.Meta, sensor uint16) *record.Event {
 	e := &record.Event{
-		Time: meta.Time, Kind: record.ParseError, Sensor: sensor,
-		Src: meta.Src.Netip(), Dst: meta.Dst.Netip(), Count: 1,
+		Time: meta.Clock, Kind: record.ParseError, Sensor: sensor,
+		Src: meta.Src.Netip(), Dst: meta.Dst.Netip(), Text: why.String(), Count: 1,
 	}
-	if r, ok := err.(sip.Reason); ok {
-		e.Text = r.String()
-	}
-	e.ID = eventID(e)
+	e.ID = eventID(e) // of the clock, which no other frame has
+	e.Time = meta.Time
 	return e
 }

@@ -21,12 +21,11 @@ func (s *Shard) classify(b *frame.Batch) {
 			s.group.gaps.add(f.Clock)
 		}
 	}
-	s.census.begin(b)
 	for i := range b.Fragments {
 		s.fragment(b, &b.Fragments[i])
 	}
 	s.packets(b, &s.out[fromFrames])
-	s.census.end(&s.group.mirrors)
+	s.census.hand(&s.group.mirrors)
 }
 
 // packets sorts packets by what they carry.
@@ -217,7 +216,10 @@ func (s *Shard) parse(data []byte, meta *call.Meta, p *frame.Packet, once uint64
 	m := &s.message
 	if _, err := m.Parse(data); err != nil {
 		s.stats.countSIPError(err)
-		s.emit(meta.Clock, parseError(err, meta, s.group.options.Sensor))
+		item := to.signals[s.pick(once<<32^frame.FlowHash(meta.Src, meta.Dst))].add()
+		item.bytes, item.msg, item.meta, item.to = item.bytes[:0], sip.Message{}, *meta, toNobody
+		item.reason, _ = err.(sip.Reason)
+		item.once, item.id, item.iface, item.ttl, item.pass = once, p.ID, p.Iface, p.TTL, p.Loop
 		return
 	}
 	s.stats.countMessage(m)

@@ -111,36 +111,29 @@ type match struct {
 	n int
 }
 
-// find looks for the calls that receive at a transport address at a clock. What
-// is guessed counts only where SDP says nothing, and for one call alone: many
-// phones behind one address use the same port.
-func (d *directory) find(at frame.Endpoint, clock int64) (m match) {
-	var guesses match
+// find looks for the calls that receive at a transport address at a clock: those
+// whose SDP says so, and those that are guessed to.
+func (d *directory) find(at frame.Endpoint, clock int64) (named, guessed match) {
 	for e := d.bucket(at).head.Load(); e != nil; e = e.next.Load() {
 		if e.at == at && e.stands(clock) && clock <= e.until.Load() {
 			if e.guessed {
-				guesses.insert(e)
+				guessed.insert(e)
 			} else {
-				m.insert(e)
+				named.insert(e)
 			}
 		}
 	}
-	if m.n == 0 && guesses.n == 1 {
-		return guesses
-	}
-	return m
+	return named, guessed
 }
 
-// keep drops the entries that are not wanted.
-func (m *match) keep(wanted func(*endpoint) bool) {
-	n := 0
-	for _, e := range m.e[:m.n] {
-		if wanted(e) {
-			m.e[n] = e
-			n++
+// findBoth looks for the calls whose SDP names both ends of a stream.
+func (d *directory) findBoth(from, to frame.Endpoint, clock int64) (m match) {
+	for e := d.bucket(to).head.Load(); e != nil; e = e.next.Load() {
+		if e.at == to && !e.guessed && e.stands(clock) && clock <= e.until.Load() && d.names(from, e.key, clock) {
+			m.insert(e)
 		}
 	}
-	m.n = n
+	return m
 }
 
 func (m *match) has(key callKey) bool {

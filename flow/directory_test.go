@@ -39,7 +39,7 @@ func TestDirectory(t *testing.T) {
 	}
 	check := func(t *testing.T, clock int64, want []*endpoint) {
 		t.Helper()
-		m := d.find(at(4000), clock)
+		m, _ := d.find(at(4000), clock)
 		if m.n != len(want) {
 			t.Fatalf("%d entries, want %d", m.n, len(want))
 		}

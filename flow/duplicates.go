@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 	"time"
 
 	"ringside/dataplane/frame"
@@ -50,6 +51,7 @@ type duplicates struct {
 	window  int64        // ns of clock
 	short   int64
 	pairs   PathPairs
+	full    uint64 // packets that gave way to others while they could still have had a copy
 }
 
 const onceWays = 4
@@ -76,10 +78,21 @@ func (p Path) String() string {
 	return fmt.Sprintf("VLAN %d TTL %d", p.VLAN, p.TTL)
 }
 
-// PathPairs counts copies by the paths of both, the first few pairs by name.
+// PathPairs counts copies by the paths of both, the first 64 pairs by name.
 type PathPairs struct {
-	Rows [8]PathPair
+	Rows [64]PathPair
 	More uint64
+}
+
+// sort puts the rows in order, the most frequent first.
+func (t *PathPairs) sort() {
+	slices.SortFunc(t.Rows[:], func(a, b PathPair) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), a.First.compare(b.First), a.Second.compare(b.Second))
+	})
+}
+
+func (p Path) compare(o Path) int {
+	return cmp.Or(cmp.Compare(p.VLAN, o.VLAN), cmp.Compare(p.TTL, o.TTL))
 }
 
 // PathPair is how often a packet on First came again on Second.
@@ -116,13 +129,13 @@ func (d *duplicates) init(window time.Duration) {
 	d.short = min(d.window, int64(shortWindow))
 }
 
-// seen reports whether a packet with this tag came within the window, and
-// remembers it if not. hasID says whether its header identifies it.
-func (d *duplicates) seen(tag uint64, clock int64, hasID bool, path Path) bool {
+// seen reports whether a packet with this tag came within the window, and on
+// which path, and remembers it if not. hasID says whether its header identifies it.
+func (d *duplicates) seen(tag uint64, clock int64, hasID bool, path Path) (first Path, again bool) {
 	if d.buckets == nil {
-		// Room for some 100,000 packets a second and 10 ms, in proportion for
-		// longer windows.
-		size := 1024 * max(1, uint64(d.window/int64(defaultWindow)))
+		// Room for a million packets a second and 10 ms, in proportion for longer
+		// windows.
+		size := 8192 * max(1, uint64(d.window/int64(defaultWindow)))
 		d.buckets = make([]onceBucket, 1<<bits.Len64(size-1))
 	}
 	b := &d.buckets[tag>>20&uint64(len(d.buckets)-1)]
@@ -134,15 +147,17 @@ func (d *duplicates) seen(tag uint64, clock int64, hasID bool, path Path) bool {
 	for i := range b {
 		e := &b[i]
 		if e.tag == tag && e.clock != 0 && clock-e.clock < window {
-			d.pairs.add(e.path, path, 1)
-			return true
+			return e.path, true
 		}
 		if e.clock < stalest.clock {
 			stalest = e
 		}
 	}
+	if stalest.clock != 0 && clock-stalest.clock < d.window {
+		d.full++
+	}
 	*stalest = onceEntry{tag, clock, path}
-	return false
+	return path, false
 }
 
 // once is the tag of a sample: all that is kept of the packet.
@@ -188,24 +203,36 @@ func hashBytes(h uint64, b []byte) uint64 {
 	return fold(binary.LittleEndian.Uint64(rest[:])^h, binary.LittleEndian.Uint64(rest[8:]))
 }
 
-func (s *Shard) duplicateSignal(m *signal) bool {
-	if m.once == 0 || !s.group.mirrors.removes(m.iface, m.meta.Clock) {
+// again reports whether a packet is the second copy of one, and is to be taken
+// away: not where its interface is no mirror. What is taken away is counted by
+// the paths of both.
+func (s *Shard) again(stage int, tag uint64, clock int64, iface, id uint16, path Path, counts bool) bool {
+	d := &s.once[stage]
+	first, again := d.seen(tag, clock, id != 0, path)
+	if !again || !s.group.mirrors.removes(iface, clock) {
 		return false
 	}
-	tag := m.once ^ uint64(m.to)<<1
-	return s.once[onceSignals].seen(tag, m.meta.Clock, m.id != 0, Path{int16(m.meta.VLAN), m.ttl})
+	if counts {
+		d.pairs.add(first, path, 1)
+	}
+	return true
+}
+
+func (s *Shard) duplicateSignal(m *signal, counts bool) bool {
+	if m.once == 0 || !s.group.mirrors.watches(m.meta.Clock) {
+		return false
+	}
+	return s.again(onceSignals, m.once^uint64(m.to)<<1, m.meta.Clock, m.iface, m.id, Path{int16(m.meta.VLAN), m.ttl}, counts)
 }
 
 func (s *Shard) duplicateSegment(g *segment) bool {
 	p := &g.p
-	if !s.group.mirrors.removes(p.Iface, p.Clock) {
-		return false
-	}
-	return s.once[onceSegments].seen(onceSegment(p), p.Clock, p.ID != 0, pathOf(p))
+	return s.group.mirrors.watches(p.Clock) &&
+		s.again(onceSegments, onceSegment(p), p.Clock, p.Iface, p.ID, pathOf(p), true)
 }
 
 func (s *Shard) duplicateSample(m *sample) bool {
-	return s.once[onceSamples].seen(m.once(), m.clock, m.id != 0, Path{m.vlan, m.ttl})
+	return s.again(onceSamples, m.once(), m.clock, m.iface, m.id, Path{m.vlan, m.ttl}, true)
 }
 
 func pathOf(p *frame.Packet) Path {
@@ -214,10 +241,6 @@ func pathOf(p *frame.Packet) Path {
 	}
 	return Path{-1, p.TTL}
 }
-
-// censusMask chooses the RTP packets that are counted, by their sequence
-// number: both copies of a packet, or none.
-const censusMask = 7
 
 // countDuplicate counts a sample that is taken away.
 func (s *Shard) countDuplicate(m *sample) {

@@ -226,6 +226,8 @@ type signal struct {
 	pass  uint16 // as frame.Frame.Loop
 	ttl   uint8
 	to    addressee
+
+	reason sip.Reason // why it was not understood
 }
 
 func (m *signal) place() place { return place{m.meta.Clock, m.meta.Seq} }
@@ -236,6 +238,7 @@ type addressee uint8
 const (
 	toCall     addressee = iota // the call of its Call-ID, or if there is none what else goes by Call-ID
 	toRegister                  // the owner of its registration or its pair of addresses
+	toNobody                    // it was not understood; whoever gets it says so
 )
 
 // sample is what the media stage needs of one RTP packet, or of one statement

@@ -109,6 +109,7 @@ type Options struct {
 
 const (
 	defaultMaxStreams = 1_000_000
+	defaultMaxCalls   = 100_000
 	defaultMaxFlows   = 1 << 18
 	defaultMaxBytes   = 128 << 20
 	directoryBits     = 16
@@ -134,13 +135,16 @@ func NewGroup(o Options) *Group {
 	if o.MaxStreams == 0 {
 		o.MaxStreams = defaultMaxStreams
 	}
+	o.Limits.MaxCalls = cmp.Or(o.Limits.MaxCalls, defaultMaxCalls)
 	o.Sessions.MaxFlows = cmp.Or(o.Sessions.MaxFlows, defaultMaxFlows)
 	o.Sessions.MaxBytes = cmp.Or(o.Sessions.MaxBytes, defaultMaxBytes)
 	if o.lanes == 0 {
 		o.lanes = ringSlots
 	}
 	g := &Group{options: o, dir: newDirectory(directoryBits), out: make(chan delivery, 4*o.Workers)}
-	g.mirrors.init(o.Dedup)
+	var d duplicates
+	d.init(o.DedupWindow)
+	g.mirrors.init(o.Dedup, &d)
 	g.last.oneWay = make(map[[2]netip.Addr]int)
 	g.last.limit, g.last.finder = event.New(o.Events), relate.New(o.Links)
 	pools := newPools()
@@ -181,6 +185,7 @@ func (g *Group) Stats() Stats {
 			sum.add(p)
 		}
 	}
+	sum.Duplicates.sort()
 	sum.Mirrors = g.mirrors.report()
 	g.last.mu.Lock()
 	defer g.last.mu.Unlock()

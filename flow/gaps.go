@@ -7,7 +7,7 @@ import (
 
 // gaps are the clocks at which the capture lost frames, to the second. A shard
 // that reads of a loss adds it before it says that it has read so far
-// (signalled). Whoever asks names a clock that everybody has read: a loss after
+// (handed). Whoever asks names a clock that everybody has read: a loss after
 // it does not count, even if somebody has read of it already. So the answer
 // does not depend on who was faster.
 type gaps struct {

@@ -43,8 +43,8 @@ func (s *Shard) meter() bool {
 		from.next += len(run)
 	}
 	if limit == end {
-		s.events(s.lastClock)
-		s.streams.drain(func(i uint32) { s.giveUp(i, s.lastClock) })
+		s.events(s.lastClock())
+		s.streams.drain(func(i uint32) { s.giveUp(i, s.lastClock()) })
 	} else {
 		s.events(limit - 1)
 	}
@@ -150,7 +150,7 @@ func (s *Shard) measure(run []sample) {
 		}
 		for i := range run[:n] {
 			p := &run[i]
-			if s.group.mirrors.removes(p.iface, p.clock) && s.duplicateSample(p) {
+			if s.group.mirrors.watches(p.clock) && s.duplicateSample(p) {
 				s.countDuplicate(p)
 				continue
 			}
@@ -214,14 +214,23 @@ func (s *Shard) open(p *sample) uint32 {
 // goes, else those that receive where it comes from (symmetric RTP, RFC 4961).
 // sends says whether the named end is the sender.
 func (s *Shard) calls(k *flowKey, clock int64) (m match, sends bool) {
-	from := s.group.dir.find(k.from(), clock)
-	m = s.group.dir.find(k.to(), clock)
 	if s.group.options.BothSides {
-		m.keep(func(e *endpoint) bool { return s.group.dir.names(k.from(), e.key, clock) })
-		return m, false
+		return s.group.dir.findBoth(k.from(), k.to(), clock), false
 	}
-	if m.n == 0 {
+	m, guess := s.group.dir.find(k.to(), clock)
+	from, guessFrom := s.group.dir.find(k.from(), clock)
+	switch {
+	case m.n > 0:
+	case from.n > 0:
 		return from, true
+	// A guess is for one call alone: many phones behind one address use the
+	// same port.
+	case guess.n == 1:
+		return guess, false
+	case guessFrom.n == 1:
+		return guessFrom, true
+	default:
+		return m, false
 	}
 	// Legs that share media name the same addresses within seconds. But if a
 	// call is much older than another and does not name the sender, as the

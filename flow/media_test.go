@@ -68,7 +68,7 @@ func (sp *speech) round() {
 // pass takes a batch through classification and metering.
 func (s *Shard) pass(b *frame.Batch) {
 	s.classify(b)
-	s.group.mirrors.judge(end, func(uint16, int64, float64) {})
+	s.group.mirrors.judge(end, func(uint16, int64, Mirror) {})
 	s.out[fromFrames].samples[0].flush()
 	from, run := s.next(end)
 	s.measure(run)

@@ -9,86 +9,64 @@ import (
 	"ringside/dataplane/frame"
 )
 
-// census counts, in one batch, how many packets come twice. A batch is a run of
-// frames whoever reads it, so its counts do not depend on the reader.
-type census struct {
-	off    bool
-	batch  uint64 // tells the entries of this batch from older ones
-	start  int64
-	window int64
-	seenAt [1 << 10]struct {
-		tag   uint64
-		clock int64
-	}
-	counts []mirrorCount
-}
-
-// mirrorCount is what one batch says of one interface.
-type mirrorCount struct {
-	start int64 // clock of the batch's first frame
+// sighting is a packet that was looked at to find out whether an interface
+// delivers copies.
+type sighting struct {
+	tag   uint64
+	clock int64
 	iface uint16
-	seen  uint32 // packets looked at
-	twice uint32 // of these, second copies
+	hasID bool
 }
 
-func (c *census) begin(b *frame.Batch) {
-	c.counts = c.counts[:0]
-	if len(b.Frames) > 0 {
-		c.start = b.Frames[0].Clock
-		c.batch = fold(uint64(c.start), foldB)
-	}
+// censusMask chooses the RTP packets that are looked at, by their sequence
+// number: both copies of a packet, or none.
+const censusMask = 7
+
+// census gathers the sightings of one batch.
+type census struct {
+	off  bool
+	seen []sighting
 }
 
 func (c *census) see(tag uint64, p *frame.Packet) {
-	if c.off {
-		return
+	if !c.off {
+		c.seen = append(c.seen, sighting{tag, p.Clock, p.Iface, p.ID != 0})
 	}
-	tag ^= c.batch
-	e := &c.seenAt[tag>>20&uint64(len(c.seenAt)-1)]
-	window := c.window
-	if p.ID == 0 {
-		window = min(window, int64(shortWindow))
-	}
-	n := c.count(p.Iface)
-	n.seen++
-	if e.tag == tag && p.Clock-e.clock < window {
-		n.twice++
-		return
-	}
-	e.tag, e.clock = tag, p.Clock
 }
 
-func (c *census) count(iface uint16) *mirrorCount {
-	for i := range c.counts {
-		if c.counts[i].iface == iface {
-			return &c.counts[i]
-		}
-	}
-	c.counts = append(c.counts, mirrorCount{start: c.start, iface: iface})
-	return &c.counts[len(c.counts)-1]
-}
-
-func (c *census) end(m *mirrors) {
-	if len(c.counts) > 0 && !c.off {
-		m.add(c.counts)
+// hand gives what was gathered to those who judge it.
+func (c *census) hand(m *mirrors) {
+	if len(c.seen) > 0 {
+		m.add(c.seen)
+		c.seen = c.seen[:0]
 	}
 }
 
 // mirrors decides from which clock on the copies of an interface are taken
-// away. Readers add what they counted before they say that they have read so
-// far, and counts are judged in order, up to a clock that everybody has read;
-// so the answer does not depend on who was faster.
+// away. Readers add what they saw before they say that they have read so far,
+// and sightings are judged in the order of their clocks, up to one that
+// everybody has read; so the answer does not depend on who was faster, nor on
+// how the capture was cut into batches.
 type mirrors struct {
-	mode   Dedup
-	first  atomic.Int64             // the least of onset
-	onset  [maxMirrors]atomic.Int64 // by interface: clock from which copies are taken away
-	mu     sync.Mutex               // of what follows
-	counts []mirrorCount            // not judged yet
-	sums   [maxMirrors]mirrorSum    // of what was judged lately
-	totals [maxMirrors]mirrorSum
+	mode  Dedup
+	first atomic.Int64             // the least of onset
+	onset [maxMirrors]atomic.Int64 // by interface: clock from which copies are taken away
+
+	mu      sync.Mutex // of what follows
+	waiting []sighting // not judged yet
+	window  int64
+	short   int64
+	recent  [1 << 13]sighting       // by tag
+	sums    [maxMirrors]mirrorCount // of what was judged lately
+	totals  [maxMirrors]mirrorCount
 }
 
-type mirrorSum struct{ seen, twice uint64 }
+// mirrorCount counts packets that were looked at.
+type mirrorCount struct {
+	seen      uint64
+	twice     uint64 // of these, second copies
+	elsewhere uint64 // of these, whose first copy came on another interface
+}
 
 // maxMirrors is how many interfaces are told apart; those beyond share.
 const maxMirrors = 64
@@ -96,13 +74,13 @@ const maxMirrors = 64
 // A mirror is taken for one when so many packets were looked at and so great a
 // part of them came twice. No network duplicates that many.
 const (
-	mirrorSeen  = 30
+	mirrorSeen  = 16
 	mirrorShare = 4 // a quarter of the packets are second copies: a factor of 1.33
 	mirrorLong  = 4096
 )
 
-func (m *mirrors) init(mode Dedup) {
-	m.mode = mode
+func (m *mirrors) init(mode Dedup, d *duplicates) {
+	m.mode, m.window, m.short = mode, d.window, d.short
 	at := end
 	if mode == DedupOn {
 		at = -end
@@ -113,75 +91,100 @@ func (m *mirrors) init(mode Dedup) {
 	}
 }
 
+// watches reports whether copies are looked for at a clock, on any interface.
+func (m *mirrors) watches(clock int64) bool { return clock >= m.first.Load() }
+
 // removes reports whether copies that come on an interface at a clock are
 // taken away.
 func (m *mirrors) removes(iface uint16, clock int64) bool {
-	return clock >= m.first.Load() && clock >= m.onset[iface%maxMirrors].Load()
+	return clock >= m.onset[iface%maxMirrors].Load()
 }
 
-func (m *mirrors) add(counts []mirrorCount) {
+func (m *mirrors) add(seen []sighting) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.counts = append(m.counts, counts...)
+	m.waiting = append(m.waiting, seen...)
 }
 
-// judge looks at the counts of the batches that begin before limit, and calls
-// found for each interface that turns out to deliver copies.
-func (m *mirrors) judge(limit int64, found func(iface uint16, at int64, factor float64)) {
+// judge looks at the sightings before limit, and calls found for each interface
+// that turns out to deliver copies.
+func (m *mirrors) judge(limit int64, found func(iface uint16, at int64, c Mirror)) {
 	if m.mode == DedupOff {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	slices.SortFunc(m.counts, func(a, b mirrorCount) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.iface, b.iface))
+	slices.SortFunc(m.waiting, func(a, b sighting) int {
+		return cmp.Or(cmp.Compare(a.clock, b.clock), cmp.Compare(a.iface, b.iface), cmp.Compare(a.tag, b.tag))
 	})
 	n := 0
-	for ; n < len(m.counts) && m.counts[n].start < limit; n++ {
-		c := &m.counts[n]
-		i := c.iface % maxMirrors
-		sum, total := &m.sums[i], &m.totals[i]
-		total.seen += uint64(c.seen)
-		total.twice += uint64(c.twice)
-		if sum.seen >= mirrorLong { // what was long ago counts less
-			sum.seen, sum.twice = sum.seen/2, sum.twice/2
-		}
-		sum.seen += uint64(c.seen)
-		sum.twice += uint64(c.twice)
-		if m.onset[i].Load() == end && sum.seen >= mirrorSeen && sum.twice*mirrorShare >= sum.seen {
-			m.onset[i].Store(c.start)
-			m.first.Store(min(m.first.Load(), c.start))
-			found(c.iface, c.start, float64(sum.seen)/float64(sum.seen-sum.twice))
-		}
+	for ; n < len(m.waiting) && m.waiting[n].clock < limit; n++ {
+		m.count(&m.waiting[n], found)
 	}
-	m.counts = slices.Delete(m.counts, 0, n)
+	m.waiting = slices.Delete(m.waiting, 0, n)
+}
+
+func (m *mirrors) count(s *sighting, found func(iface uint16, at int64, c Mirror)) {
+	i := s.iface % maxMirrors
+	sum, total := &m.sums[i], &m.totals[i]
+	if sum.seen >= mirrorLong { // what was long ago counts less
+		sum.seen, sum.twice = sum.seen/2, sum.twice/2
+	}
+	sum.seen++
+	total.seen++
+	r := &m.recent[s.tag>>20%uint64(len(m.recent))]
+	window := m.window
+	if !s.hasID {
+		window = m.short
+	}
+	if r.tag != s.tag || s.clock-r.clock >= window {
+		*r = *s
+		return
+	}
+	sum.twice++
+	total.twice++
+	if r.iface != s.iface {
+		total.elsewhere++
+	}
+	if m.onset[i].Load() == end && sum.seen >= mirrorSeen && sum.twice*mirrorShare >= sum.seen {
+		m.onset[i].Store(s.clock)
+		m.first.Store(min(m.first.Load(), s.clock))
+		found(s.iface, s.clock, m.mirror(int(i)))
+	}
 }
 
 // Mirror is how often an interface delivers a packet.
 type Mirror struct {
-	Iface uint16
-	Seen  uint64 // packets looked at
-	Twice uint64 // of these, second copies
-	Since int64  // clock from which copies are taken away, ns; 0: never, or from the start
+	Iface     uint16
+	Seen      uint64 // packets looked at
+	Twice     uint64 // of these, second copies
+	Elsewhere uint64 // of these, whose first copy came on another interface
+	Since     int64  // clock from which copies are taken away, ns; 0: never, or from the start
 }
 
-// Factor is the mean number of copies of a packet.
-func (m *Mirror) Factor() float64 { return float64(m.Seen) / float64(max(1, m.Seen-m.Twice)) }
+// Factor is the mean number of copies of a packet on this interface.
+func (m *Mirror) Factor() float64 {
+	return float64(m.Seen) / float64(max(1, m.Seen-m.Twice+m.Elsewhere))
+}
+
+func (m *mirrors) mirror(i int) Mirror {
+	t := &m.totals[i]
+	r := Mirror{Iface: uint16(i), Seen: t.seen, Twice: t.twice, Elsewhere: t.elsewhere}
+	if at := m.onset[i].Load(); at != end && at != -end {
+		r.Since = at
+	}
+	return r
+}
 
 // report lists the interfaces that were looked at.
 func (m *mirrors) report() []Mirror {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []Mirror
-	for i, t := range m.totals {
-		if t.seen == 0 {
-			continue
+	for i := range m.totals {
+		if m.totals[i].seen > 0 {
+			out = append(out, m.mirror(i))
 		}
-		r := Mirror{Iface: uint16(i), Seen: t.seen, Twice: t.twice}
-		if at := m.onset[i].Load(); at != end && at != -end {
-			r.Since = at
-		}
-		out = append(out, r)
 	}
 	return out
 }

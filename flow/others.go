@@ -70,7 +70,7 @@ type repeat struct {
 
 // reportedBefore reports whether the body of a message was seen, and remembers it.
 func (s *Shard) reportedBefore(m *signal) bool {
-	h, clock := hashBytes(uint64(m.pass), m.msg.Get(m.msg.Body)), m.meta.Clock
+	h, clock := hashBytes(callHash(m.msg.Get(m.msg.CallID)), m.msg.Get(m.msg.Body)), m.meta.Clock
 	n := 0
 	for n < len(s.repeats) && (clock-s.repeats[n].clock >= repeatWait || len(s.repeats)-n >= maxRepeats) {
 		n++

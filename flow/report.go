@@ -2,6 +2,7 @@ package flow
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"ringside/flow/meter"
@@ -38,7 +39,7 @@ func (s *Shard) measured(i uint32, b *binding, clock int64) *measured {
 	if b != nil {
 		out.record.From, out.record.Epoch = b.from, b.epoch
 	}
-	out.digits = s.digits[i]
+	out.digits = slices.Clone(s.digits[i]) // of two calls one may go on
 	out.record.Flags = s.remarks(e, c, b, &m, clock)
 	return out
 }

@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -52,11 +51,11 @@ type Shard struct {
 	signalIn   []inlet[signal]
 	sampleIn   []inlet[sample]
 
-	decoder   frame.Decoder
-	ahead     []int64 // marks of the batches read that somebody has not yet metered through
-	lastClock int64   // at which the capture ends, once it did
-	ended     bool
-	message   sip.Message // the one being parsed
+	decoder frame.Decoder
+	ahead   []int64      // marks of the batches read that somebody has not yet metered through
+	endsAt  atomic.Int64 // clock at which what this worker reads ends, once it did
+	ended   bool
+	message sip.Message // the one being parsed
 
 	rejoined frame.Batch         // what the last fragment completed
 	sessions *tcpstream.Table    // of TCP and SCTP
@@ -151,7 +150,7 @@ func newShard(g *Group, id int, p pools) *Shard {
 	for i := range s.once {
 		s.once[i].init(o.DedupWindow)
 	}
-	s.census.off, s.census.window = o.Dedup == DedupOff, int64(cmp.Or(o.DedupWindow, defaultWindow))
+	s.census.off = o.Dedup == DedupOff
 	s.sessions = tcpstream.New(s.sessionOptions())
 	limits := o.Limits
 	limits.MaxCalls = share(limits.MaxCalls, n)
@@ -233,7 +232,7 @@ func (s *Shard) receive(src frame.Source) (moved bool, err error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			s.ended, moved = true, true
-			s.lastClock = src.Mark() // beyond every frame: nobody has promised it yet
+			s.endsAt.Store(src.Mark()) // beyond every frame: nobody has promised it yet
 		case err != nil:
 			return false, err
 		case b != nil:
@@ -257,6 +256,15 @@ func (s *Shard) handOver(src frame.Source) bool {
 		}
 	}
 	return s.say(&s.handed, s.handedTo, &s.out[fromFrames])
+}
+
+// lastClock is when the capture ends. All workers have read to their ends.
+func (s *Shard) lastClock() int64 {
+	last := s.endsAt.Load()
+	for _, p := range s.peers {
+		last = max(last, p.endsAt.Load())
+	}
+	return last
 }
 
 // say raises a mark once everything that its stage has produced is handed over.
@@ -305,6 +313,7 @@ func (s *Shard) publishStats() {
 	p.ActiveStreams = uint64(s.streams.used)
 	for i := range s.once {
 		p.Duplicates.merge(&s.once[i].pairs)
+		p.DedupFull += s.once[i].full
 	}
 	p.Calls = s.table.Stats()
 	p.Sessions = s.sessions.Stats()

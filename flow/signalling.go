@@ -30,7 +30,7 @@ func (s *Shard) settle() bool {
 			m = from.head()
 			until = m.meta.Clock - 1
 		} else if limit == end {
-			until = s.lastClock
+			until = s.lastClock()
 		}
 		if !s.advance(until) {
 			reached = s.advanced + 1
@@ -43,8 +43,8 @@ func (s *Shard) settle() bool {
 		from.next++
 	}
 	if reached == end {
-		s.table.CloseAll(s.lastClock)
-		s.registers.CloseAll(s.lastClock)
+		s.table.CloseAll(s.lastClock())
+		s.registers.CloseAll(s.lastClock())
 	}
 	s.settledTo = reached
 	return s.saySettled()
@@ -53,10 +53,14 @@ func (s *Shard) settle() bool {
 // signal takes one message, unless it is the mirror's second copy.
 func (s *Shard) signal(m *signal) {
 	again := m.to == toRegister && m.msg.Method == sip.OPTIONS // it goes to the owner of its Call-ID too
-	if s.duplicateSignal(m) {
-		if !again {
+	if s.duplicateSignal(m, !again) {
+		if !again && m.to != toNobody {
 			s.stats.SIPDuplicates++
 		}
+		return
+	}
+	if m.to == toNobody {
+		s.emit(m.meta.Clock, parseError(m.reason, &m.meta, s.group.options.Sensor))
 		return
 	}
 	s.seq = m.meta.Seq

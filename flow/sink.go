@@ -166,8 +166,8 @@ func (l *last) direction(c *record.Call) *record.Event {
 		delete(l.oneWay, pair)
 		return nil
 	}
-	if n, ok := l.oneWay[pair]; !ok && len(l.oneWay) >= oneWayPairs || n > oneWayCalls {
-		return nil
+	if len(l.oneWay) >= oneWayPairs {
+		clear(l.oneWay) // they begin anew
 	}
 	if l.oneWay[pair]++; l.oneWay[pair] != oneWayCalls {
 		return nil
@@ -210,6 +210,8 @@ func callEvents(c *record.Call) []*record.Event {
 	switch {
 	case c.Answer != 0:
 		return []*record.Event{of(record.CallStart, c.Answer), of(record.CallEnd, c.End)}
+	case c.Outcome == record.Partial:
+		return []*record.Event{of(record.CallEnd, c.End)}
 	case c.Outcome == record.AuthFailed && c.AuthUser != "":
 		return []*record.Event{of(record.CallAttempt, c.End), of(record.AuthRefused, c.End)}
 	}

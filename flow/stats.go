@@ -46,6 +46,8 @@ type Stats struct {
 	RTCPDuplicates uint64    // of what RTCP said
 	Duplicates     PathPairs // second copies of all kinds, by the paths of both
 
+	DedupFull uint64 // packets whose copy would not have been found: the tables of recent packets were full
+
 	Orphans    uint64 // streams that no call claimed
 	OrphanRTCP uint64 // streams of which only RTCP was seen, and no call
 	BadRTCP    uint64 // of RTCP: not well-formed (or encrypted)
@@ -160,7 +162,7 @@ func (s *Stats) add(o *Stats) {
 		{&s.RTPDuplicates, &o.RTPDuplicates}, {&s.RTCPDuplicates, &o.RTCPDuplicates}, {&s.InCalls, &o.InCalls}, {&s.Orphan, &o.Orphan},
 		{&s.Unconfirmed, &o.Unconfirmed}, {&s.Refused, &o.Refused}, {&s.Orphans, &o.Orphans},
 		{&s.OrphanRTCP, &o.OrphanRTCP}, {&s.BadRTCP, &o.BadRTCP},
-		{&s.VQ, &o.VQ}, {&s.BadVQ, &o.BadVQ},
+		{&s.DedupFull, &o.DedupFull}, {&s.VQ, &o.VQ}, {&s.BadVQ, &o.BadVQ},
 		{&s.ActiveStreams, &o.ActiveStreams}, {&s.CaptureLost, &o.CaptureLost},
 	}
 	for _, c := range sum {

@@ -115,10 +115,8 @@ func (l look) tunnel(t record.Tunnel) []string {
 
 // identifiers are what a call says of other calls that it belongs to.
 func (l look) identifiers(b *strings.Builder, c *record.Call) {
-	if first, second := c.SessionID, ""; first != "" {
-		if len(first) == 64 {
-			first, second = first[:32], first[32:] // the UUIDs of both ends
-		}
+	if c.SessionID != "" {
+		first, second, _ := strings.Cut(c.SessionID, ";") // the UUIDs of both ends
 		l.field(b, "Session-ID", clean(first), clean(second))
 	}
 	for _, x := range []struct{ name, value string }{

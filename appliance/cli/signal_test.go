@@ -67,7 +67,7 @@ func linkedCall() *record.Call {
 	c := answeredCall()
 	c.Transport = record.TLS
 	c.Tunnel = record.Tunnel{Kind: "vxlan", Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.2"), ID: 4711}
-	c.SessionID, c.XCallID, c.ICID = strings.Repeat("ab12", 8)+strings.Repeat("cd34", 8), "leg-b@example.com"+rude, "icid-1"
+	c.SessionID, c.XCallID, c.ICID = strings.Repeat("ab12", 8)+";"+strings.Repeat("cd34", 8), "leg-b@example.com"+rude, "icid-1"
 	c.Flags |= record.Fax | record.Encrypted | record.Hairpin | record.OneDirection | record.SRTP
 	for i := range c.Media {
 		c.Media[i].SRTP = true

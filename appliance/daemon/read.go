@@ -315,6 +315,7 @@ func notes(dec *decode.Stats, fl *flow.Stats) []LedgerRow {
 	} {
 		add("duplicate", k.Name, k.Count)
 	}
+	add("duplicate", "not looked for, tables full", fl.DedupFull)
 	for _, p := range fl.Duplicates.Rows {
 		add("copies", p.First.String()+", then "+p.Second.String(), p.Count)
 	}

@@ -85,6 +85,7 @@ type Source struct {
 	mu    sync.Mutex
 	input Input
 	held  *held // batch that is being handed out
+	parts sync.Pool
 	pass  int
 	shift int64 // added to the times of this pass, ns
 	first int64 // least and greatest clock of this pass, before the shift
@@ -130,6 +131,20 @@ func (h *held) release() {
 	}
 }
 
+// part is a batch for a part of h. Its packets and fragments are used again.
+func (s *Source) part(h *held) *frame.Batch {
+	b, _ := s.parts.Get().(*frame.Batch)
+	if b == nil {
+		b = new(frame.Batch)
+	}
+	b.Free = func(b *frame.Batch) {
+		b.Frames, b.Free = nil, nil
+		s.parts.Put(b)
+		h.release()
+	}
+	return b
+}
+
 // Mark is frame.Source's.
 func (s *Source) Mark() int64 { return s.mark.Load() }
 
@@ -142,7 +157,9 @@ func (s *Source) Passes() int {
 
 // Next is frame.Source's: the frames that are due.
 func (s *Source) Next() (*frame.Batch, error) {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return nil, nil // another worker takes what is due, or waits for it
+	}
 	defer s.mu.Unlock()
 	if s.ended {
 		return nil, io.EOF
@@ -163,7 +180,8 @@ func (s *Source) Next() (*frame.Batch, error) {
 	frames := h.batch.Frames[from:to:to]
 	s.sent += uint64(len(frames))
 	h.parts.Add(1)
-	out := &frame.Batch{Frames: frames, Free: func(*frame.Batch) { h.release() }}
+	out := s.part(h)
+	out.Frames = frames
 	if to == len(h.batch.Frames) {
 		s.held = nil
 		s.mark.Store(max(s.input.Mark()+s.shift, frames[len(frames)-1].Clock+1))
@@ -206,7 +224,7 @@ func (s *Source) fill() error {
 
 // turn ends a pass.
 func (s *Source) turn() error {
-	end := s.input.Mark() + s.shift
+	end := max(s.mark.Load(), s.input.Mark()+s.shift) // a pass without a frame ends where it began
 	s.pass++
 	if s.pass >= max(1, s.options.Loops) || !s.any {
 		s.ended = true

@@ -15,6 +15,7 @@ type binding struct {
 	head
 	key        uint64
 	uri        uint64 // hash of the contact URI
+	name       uint64 // of the contact, for identifiers, see nameOf
 	aor        uint64
 	kin, child ref // neighbours among the bindings of the address of record: older and newer
 
@@ -205,9 +206,9 @@ func (t *Table) registered(x *transaction, clock int64) {
 	}
 }
 
-// bind carries out a REGISTER that was accepted: removals first, as one contact
-// may take the place of another of the same instance. The attempt that led to it
-// is over then.
+// bind carries out a REGISTER that was accepted, removals first. One contact may
+// take the place of another of the same instance: that removes nothing. The attempt
+// that led to it is over then.
 func (t *Table) bind(x *transaction, tried bool, clock int64) {
 	if x.nContacts == 0 && x.flags&removesAll == 0 {
 		t.stats.Fetches++
@@ -219,19 +220,19 @@ func (t *Table) bind(x *transaction, tried bool, clock int64) {
 			r = next
 		}
 	}
-	like := ref(0)
+	var like binding // the one made before, as it was then: it may be gone again
 	for _, removal := range []bool{true, false} {
 		for i := range x.contacts[:x.nContacts] {
 			w := &x.contacts[i]
 			granted := x.grant(w)
-			if removal != (granted == 0) {
+			if removal != (granted == 0) || removal && x.binds(w.key) {
 				continue
 			}
 			r := t.bindingOf[w.key]
 			made := r == 0
 			if made {
-				r = t.openBound(w, x, like, clock)
-				like = r
+				r = t.openBound(w, x, &like, clock)
+				like = *t.bindings.at(r.slot())
 			}
 			b := t.bindings.at(r.slot())
 			switch {
@@ -252,7 +253,7 @@ func (t *Table) bind(x *transaction, tried bool, clock int64) {
 // openBound makes the binding of a contact out of what was tried for it. Of several
 // contacts of one REGISTER the first takes the attempt, and the others are like
 // the one before.
-func (t *Table) openBound(w *wish, x *transaction, like ref, clock int64) ref {
+func (t *Table) openBound(w *wish, x *transaction, like *binding, clock int64) ref {
 	var b *binding
 	r := t.bindingOf[x.attempt]
 	if r != 0 {
@@ -264,8 +265,8 @@ func (t *Table) openBound(w *wish, x *transaction, like ref, clock int64) ref {
 		t.push(r, listBound)
 	} else {
 		var tried binding
-		if like != 0 {
-			tried = *t.bindings.at(like.slot())
+		if like.phase != attempt {
+			tried = *like
 		} else {
 			tried.start, tried.registers, tried.successes, tried.status = x.time, 1, 1, x.status
 			tried.rtt.add(x)
@@ -296,6 +297,7 @@ func (t *Table) setReason(b *binding) {
 
 // setContact notes the contact of a binding, and whether it is behind a NAT.
 func (t *Table) setContact(b *binding, w *wish, x *transaction) {
+	b.name = w.name
 	for rest := t.request.of[fContacts]; len(rest) > 0; {
 		var v []byte
 		v, rest = nextValue(rest)
@@ -440,7 +442,7 @@ func (t *Table) tellBinding(kind record.EventKind, b *binding, at, clock int64) 
 		Time: at, Kind: kind, Src: b.src.Netip(), Dst: b.dst.Netip(),
 		AOR: join(f, bUser, bDomain), Target: f.string(bContact), CallID: f.string(bCallID),
 		Method: "REGISTER", Status: b.status, Text: f.string(bReason), Agent: f.string(bAgent),
-	}, clock)
+	}, b.name, clock)
 }
 
 // join is user@host.
@@ -467,6 +469,6 @@ func (t *Table) registration(b *binding, state record.RegistrationState, end int
 		LastStatus: b.status, LastReason: f.string(bReason),
 	}
 	r.RTT, r.RTTMin, r.RTTMax = b.rtt.ms()
-	r.ID = registrationID(r)
+	r.ID = registrationID(r, b.name)
 	return r
 }

@@ -146,7 +146,7 @@ func (t *Table) readWishes(x *transaction, list []byte) []byte {
 		}
 		w := &x.contacts[x.nContacts]
 		x.nContacts++
-		w.uri = t.uriHash(&c)
+		w.uri, w.name = t.uriHash(&c), nameOf(c.uri, c.instance, c.flow)
 		w.key = t.bindingKey(x.aor, &c, w.uri)
 		w.expires, w.granted = c.expires, -1
 		if w.expires < 0 {
@@ -195,4 +195,14 @@ func (x *transaction) grant(w *wish) uint32 {
 		}
 	}
 	return neverSaid
+}
+
+// binds reports whether a binding is made or renewed by one of the contacts.
+func (x *transaction) binds(key uint64) bool {
+	for i := range x.contacts[:x.nContacts] {
+		if w := &x.contacts[i]; w.key == key && x.grant(w) != 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -29,6 +29,7 @@ type exchange struct {
 	retrans        uint32
 	changes        uint32
 	size           uint32
+	cseq           uint32 // of the first request
 	vlan           int32
 	status         uint16
 	transport      record.Transport
@@ -108,7 +109,7 @@ func (t *Table) openExchange(kind record.ExchangeKind, key uint64, m *sip.Messag
 	e := t.exchanges.at(r.slot())
 	*e = exchange{
 		key: key, kind: kind, caller: meta.Src, called: meta.Dst, start: meta.Time, last: meta.Time,
-		vlan: meta.VLAN, transport: meta.Transport,
+		vlan: meta.VLAN, transport: meta.Transport, cseq: m.CSeq,
 	}
 	if key != 0 {
 		t.exchangeOf[key] = r
@@ -313,7 +314,7 @@ func (t *Table) exchange(e *exchange, state string, end int64) *record.Exchange 
 		ContentType: f.string(eType), Text: bodyText(f.of[eText], f.of[eType]), Size: e.size,
 	}
 	x.RTT, x.RTTMin, x.RTTMax = e.rtt.ms()
-	x.ID = exchangeID(x)
+	x.ID = exchangeID(x, e.cseq)
 	return x
 }
 

@@ -145,13 +145,17 @@ func newScript(t testing.TB, l Limits) *script {
 	return s
 }
 
-// back checks what holds for every callback: the clocks never fall.
+// back checks what holds for every callback: the clocks never fall, and no two
+// records have the same ID.
 func (s *script) back(clock, id int64) {
 	if clock < s.last {
 		s.t.Errorf("called back with clock %s after %s", ago(clock), ago(s.last))
 	}
 	if id <= 0 {
 		s.t.Errorf("record has the id %d", id)
+	}
+	if s.ids[id] {
+		s.t.Errorf("a second record has the id %d", id)
 	}
 	s.ids[id] = true
 	s.last = clock

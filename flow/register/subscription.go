@@ -191,5 +191,5 @@ func (t *Table) tellSubscription(kind record.EventKind, e *exchange, at, clock i
 		Time: at, Kind: kind, Src: e.caller.Netip(), Dst: e.called.Netip(),
 		AOR: join(f, eCaller, eCallerDomain), Target: join(f, eCalled, eCalledDomain), CallID: f.string(eCallID),
 		Method: "SUBSCRIBE", Status: e.status, Text: f.string(eReason), Agent: f.string(eCallerAgent),
-	}, clock)
+	}, nameOf(f.of[eEvent], f.of[eCallerTag]), clock)
 }

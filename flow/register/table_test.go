@@ -2,6 +2,7 @@ package register
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -103,5 +104,44 @@ func TestStatsAdd(t *testing.T) {
 	b := a
 	if a.Add(&b); a != want {
 		t.Errorf("got %+v, want %+v", a, want)
+	}
+}
+
+// A capture with coarse times has many packets of one moment, and long texts
+// differ where they are cut: no record may take the ID of another.
+func TestIDs(t *testing.T) {
+	long := "<sip:alice@192.0.2.1;x=" + strings.Repeat("y", maxField)
+	for _, tc := range []struct {
+		name, script string
+		records      int // and events
+	}{
+		{"messages of one dialog", `
+			0@0 A>B MESSAGE 1 call=m branch=1 body=one type=text/plain
+			1@0 B>A 200 MESSAGE 1 call=m branch=1
+			2@0 A>B MESSAGE 2 call=m branch=2 body=two type=text/plain
+			3@0 B>A 200 MESSAGE 2 call=m branch=2`, 4},
+		{"flows of one instance", `
+			0@0 A>B REGISTER 1 contact=<sip:alice@192.0.2.1>;+sip.instance='<i>';reg-id=1,<sip:alice@192.0.2.1>;+sip.instance='<i>';reg-id=2
+			1@0 B>A 200 REGISTER 1`, 4},
+		{"long contacts", `
+			0@0 A>B REGISTER 1 contact=` + long + `1>,` + long + `2>
+			1@0 B>A 200 REGISTER 1`, 4},
+		{"packages of one dialog", `
+			0@0 A>B SUBSCRIBE 1 call=s branch=1 "Event: dialog"
+			1@0 B>A 200 SUBSCRIBE 1 call=s branch=1
+			2@0 A>B SUBSCRIBE 2 call=s branch=2 "Event: presence"
+			3@0 B>A 200 SUBSCRIBE 2 call=s branch=2`, 4},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newScript(t, Limits{})
+			for line := range strings.Lines(tc.script + "\ncloseall 9") {
+				if line = strings.TrimSpace(line); line != "" {
+					s.line(line)
+				}
+			}
+			if len(s.ids) != tc.records {
+				t.Errorf("%d ids, want %d of\n%s", len(s.ids), tc.records, s.out.String())
+			}
+		})
 	}
 }

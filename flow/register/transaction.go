@@ -25,6 +25,7 @@ type transaction struct {
 	expires   int64          // Expires of the request, s; -1: not said
 	granted   int64          // of the response; -1: not said
 	vlan      int32
+	cseq      uint32
 	size      uint32 // of the body
 	status    uint16 // of the response that counts so far; 0: none yet
 	nHops     uint8
@@ -46,8 +47,9 @@ type hop struct {
 // wish is a contact of a REGISTER: what the request and its response say.
 type wish struct {
 	key, uri uint64
-	expires  int64 // of the request, s; -1: not said
-	granted  int64 // of the response
+	name     uint64 // for identifiers, see nameOf
+	expires  int64  // of the request, s; -1: not said
+	granted  int64  // of the response
 }
 
 // Flags of a transaction.
@@ -176,7 +178,7 @@ func (t *Table) begin(key uint64, h hop, m *sip.Message, meta *call.Meta) {
 	x := t.transactions.at(r.slot())
 	*x = transaction{
 		key: key, method: m.Method, src: meta.Src, dst: meta.Dst, time: meta.Time,
-		vlan: meta.VLAN, transport: meta.Transport, expires: m.Expires, granted: -1, size: m.Body.Len, nHops: 1,
+		vlan: meta.VLAN, transport: meta.Transport, expires: m.Expires, granted: -1, cseq: m.CSeq, size: m.Body.Len, nHops: 1,
 	}
 	x.hops[0] = h
 	if h.vias <= 1 {
@@ -448,13 +450,13 @@ func (t *Table) tell(kind record.EventKind, x *transaction, clock int64) {
 			e.Target = clean(c.uri[:min(len(c.uri), maxField)])
 		}
 	}
-	t.send(e, clock)
+	t.send(e, uint64(x.cseq), clock)
 }
 
-// send completes an event and hands it over.
-func (t *Table) send(e *record.Event, clock int64) {
+// send completes an event of what name stands for, and hands it over.
+func (t *Table) send(e *record.Event, name uint64, clock int64) {
 	e.Sensor, e.Count = t.options.Sensor, 1
-	e.ID = eventID(e)
+	e.ID = eventID(e, name)
 	t.options.Event(e, clock)
 }
 

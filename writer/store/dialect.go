@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -23,6 +24,8 @@ type dialect struct {
 	// rejected reports that the database will never take these rows, as
 	// opposed to not taking any now.
 	rejected func(error) bool
+	// explained is an error that opening the database gave, with what to do.
+	explained func(error) error
 }
 
 var sqliteDialect = dialect{
@@ -33,6 +36,21 @@ var sqliteDialect = dialect{
 	allTables:  "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'",
 	ddl:        func(s string) string { return s },
 	rejected:   sqliteRejected,
+	explained:  sqliteExplained,
+}
+
+func sqliteExplained(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case lib.SQLITE_NOTADB:
+		return fmt.Errorf("%w: %w", errForeign, err)
+	case lib.SQLITE_CORRUPT:
+		return fmt.Errorf("the file is damaged: take a copy of it from before, or get out what can be read with sqlite3 FILE .recover: %w", err)
+	}
+	return err
 }
 
 func sqliteRejected(err error) bool {

@@ -117,7 +117,7 @@ func checkVersion(ctx context.Context, db querier, d *dialect, steps []migration
 		return err
 	}
 	if version < len(steps) {
-		return fmt.Errorf("schema version %d is older than this program's %d: open the store once for writing, which migrates it",
+		return fmt.Errorf("schema version %d is older than this program's %d: open the store once for writing, which migrates it (the next ringside read --db does)",
 			version, len(steps))
 	}
 	return tooNew(version, steps)

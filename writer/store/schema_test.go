@@ -280,13 +280,45 @@ func TestOpen(t *testing.T) {
 		}
 		wantError(t, tryOpen(Options{Path: filepath.Join(file, "sub", "calls.db")}), "create folder", file, "choose another path")
 	})
-	t.Run("a folder", func(t *testing.T) { wantError(t, tryOpen(Options{Path: t.TempDir()}), "open store", "directory") })
+	t.Run("a folder", func(t *testing.T) {
+		wantError(t, tryOpen(Options{Path: t.TempDir()}), "open store", "it is a folder", "name the file")
+	})
 	t.Run("not a database", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(file, []byte(strings.Repeat("text ", 1000)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		wantError(t, tryOpen(Options{Path: file}), "not a database")
+		for _, readOnly := range []bool{false, true} {
+			err := tryOpen(Options{Path: file, ReadOnly: readOnly})
+			wantError(t, err, "not a ringside store", "name another file")
+			if !errors.Is(err, errForeign) {
+				t.Errorf("read-only %v: error %v, want %v", readOnly, err, errForeign)
+			}
+		}
+	})
+	t.Run("damaged", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "calls.db")
+		open(t, file).Close()
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 100; i < len(b); i++ { // all but the header
+			b[i] = 0xff
+		}
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, readOnly := range []bool{false, true} {
+			wantError(t, tryOpen(Options{Path: file, ReadOnly: readOnly}), "the file is damaged", ".recover")
+		}
+	})
+	t.Run("empty file, read-only", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "calls.db")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, tryOpen(Options{Path: file, ReadOnly: true}), "the file is empty")
 	})
 	t.Run("somebody else's database", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
@@ -308,7 +340,7 @@ func TestOpen(t *testing.T) {
 	})
 	t.Run("read-only", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "calls.db")
-		wantError(t, tryOpen(Options{Path: file, ReadOnly: true}), "must exist")
+		wantError(t, tryOpen(Options{Path: file, ReadOnly: true}), "there is none yet")
 		c := fullCall(t, 1)
 		w := open(t, file)
 		insert(t, w, c)

@@ -84,7 +84,10 @@ func (f *ExchangeFilter) where() *where {
 	byTime := f.From != 0 || f.To != 0
 	caller, called := numberColumn{name: "caller_number"}, numberColumn{name: "called_number"}
 	w.times("start_at", f.From, f.To)
-	oneOf(w, "kind", f.Kinds, record.ExchangeKind.String)
+	// The index of kinds gives one kind in the order of time. Several would be
+	// sorted, all that there are; and a party or a Call-ID is rarer than a kind.
+	byOther := len(f.Kinds) > 1 || f.CallID != "" || !byTime && (f.Caller.narrow() || f.Called.narrow() || f.Number.narrow())
+	oneOf(w, unindexed("kind", byOther), f.Kinds, record.ExchangeKind.String)
 	oneOf(w, "state", f.States, func(s string) string { return s })
 	w.number(f.Caller, byTime, caller)
 	w.number(f.Called, byTime, called)
@@ -126,9 +129,12 @@ type EventFilter struct {
 
 func (f *EventFilter) where() *where {
 	w := new(where)
+	byTime := f.From != 0 || f.To != 0
 	w.times("occurred_at", f.From, f.To)
-	oneOf(w, "kind", f.Kinds, record.EventKind.String)
-	w.number(f.AOR, f.From != 0 || f.To != 0, numberColumn{name: "aor"})
+	// An address of record, a Call-ID or a host is rarer than a kind.
+	byOther := f.CallID != "" || f.AOR.narrow() && !byTime || f.Source.IsSingleIP()
+	oneOf(w, unindexed("kind", byOther), f.Kinds, record.EventKind.String)
+	w.number(f.AOR, byTime, numberColumn{name: "aor"})
 	w.contains(f.Target, "target")
 	w.is("call_id", f.CallID)
 	w.fold(f.Method, "method")

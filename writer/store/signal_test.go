@@ -247,6 +247,8 @@ func TestSignalSearchPlan(t *testing.T) {
 	s := open(t, Memory)
 	const day = 24 * 3600 * second
 	addr := mustAddr(t, "10.0.0.1")
+	messages := []record.ExchangeKind{record.TextMessage}
+	kinds := []record.EventKind{record.RegNew, record.AuthRefused}
 	for name, c := range map[string]struct {
 		table string
 		where *where
@@ -262,6 +264,15 @@ func TestSignalSearchPlan(t *testing.T) {
 		"events of a kind":          {"event", (&EventFilter{Kinds: []record.EventKind{record.RegNew}, From: 1, To: day}).where(), "event_kind"},
 		"events of a source":        {"event", (&EventFilter{Source: addr, From: 1, To: day}).where(), "event_src"},
 		"events of a Call-ID":       {"event", (&EventFilter{CallID: "x"}).where(), "event_call_id"},
+
+		"messages of a number":         {"exchange", (&ExchangeFilter{Kinds: messages, Number: Match{Value: "x"}}).where(), "exchange_called"},
+		"messages of a caller":         {"exchange", (&ExchangeFilter{Kinds: messages, Caller: Match{"x", Prefix}}).where(), "exchange_caller"},
+		"messages of a number's end":   {"exchange", (&ExchangeFilter{Kinds: messages, Caller: Match{"x", Suffix}}).where(), "exchange_kind"},
+		"messages of a Call-ID":        {"exchange", (&ExchangeFilter{Kinds: messages, CallID: "x"}).where(), "exchange_call_id"},
+		"events of a kind and source":  {"event", (&EventFilter{Kinds: kinds[:1], Source: addr}).where(), "event_src"},
+		"events of kinds and Call-ID":  {"event", (&EventFilter{Kinds: kinds, CallID: "x"}).where(), "event_call_id"},
+		"events of kinds and AOR":      {"event", (&EventFilter{Kinds: kinds, AOR: Match{Value: "x"}}).where(), "event_aor"},
+		"events of a kind and network": {"event", (&EventFilter{Kinds: kinds[:1], Source: netip.MustParsePrefix("10.0.0.0/8")}).where(), "event_"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := "start_at"
@@ -284,6 +295,25 @@ func TestSignalSearchPlan(t *testing.T) {
 				t.Errorf("plan:\n%s", plan.String())
 			}
 		})
+	}
+}
+
+// A page of subscriptions and publications is read in the order of time, instead
+// of sorting all that there are.
+func TestKindsAreNotSorted(t *testing.T) {
+	s := open(t, Memory)
+	w := (&ExchangeFilter{Kinds: []record.ExchangeKind{record.Subscription, record.Publication}}).where()
+	var plan string
+	err := groups(context.Background(), s.read, "EXPLAIN QUERY PLAN SELECT * FROM exchange"+w.String()+" ORDER BY start_at DESC, id DESC LIMIT 10", w.args,
+		func(scan func(...any) error) error {
+			var id, parent, unused int
+			var detail string
+			err := scan(&id, &parent, &unused, &detail)
+			plan += detail + "\n"
+			return err
+		})
+	if err != nil || plan == "" || strings.Contains(plan, "TEMP B-TREE") {
+		t.Errorf("error %v, plan:\n%s", err, plan)
 	}
 }
 

@@ -53,6 +53,12 @@ func (o *Options) setDefaults() {
 	}
 }
 
+// What is found in the place of a store.
+var (
+	errFolder = errors.New("it is a folder: name the file of the store")
+	errEmpty  = errors.New("the file is empty: nothing was stored there yet (ringside read --db does)")
+)
+
 // Store is an open call store. Its methods may be used concurrently.
 type Store struct {
 	dialect *dialect
@@ -77,18 +83,26 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	case o.Path == "":
 		return errors.New("no path given: name a file, or " + Memory + " for none")
 	case o.ReadOnly:
-		if _, err := os.Stat(o.Path); err != nil {
-			return fmt.Errorf("read-only store must exist: %w", err)
+		switch i, err := os.Stat(o.Path); {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("there is none yet (ringside read --db makes it): %w", fs.ErrNotExist)
+		case err != nil:
+			return err
+		case i.IsDir():
+			return errFolder
+		case i.Size() == 0:
+			return errEmpty
 		}
 		if s.read, err = s.connect(o, o.Readers, o.CacheKiB/4); err != nil {
 			return err
 		}
-		return checkVersion(ctx, s.read, s.dialect, migrations())
+		return s.dialect.explained(checkVersion(ctx, s.read, s.dialect, migrations()))
 	case o.Path != Memory:
 		if err := makeFile(o.Path); err != nil {
 			return err
 		}
 	}
+	defer func() { err = s.dialect.explained(err) }()
 	if s.write, err = s.connect(o, 1, o.CacheKiB); err != nil {
 		return err
 	}
@@ -123,6 +137,9 @@ func makeFile(path string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("create folder (choose another path, or let this user write there): %w", err)
+	}
+	if i, err := os.Stat(path); err == nil && i.IsDir() {
+		return errFolder
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o640)
 	if errors.Is(err, fs.ErrPermission) {

@@ -121,6 +121,9 @@ func (w *where) number(m Match, byTime bool, columns ...numberColumn) {
 // pastAll is in no number, and sorts after all that is.
 const pastAll = "\U0010FFFF"
 
+// narrow reports whether an index finds what m is about.
+func (m Match) narrow() bool { return m.Value != "" && (m.Kind == Exact || m.Kind == Prefix) }
+
 // cond is m on one column. Suffixes are prefixes of the number reversed; both
 // are ranges of an index.
 func (m Match) cond(c numberColumn, byTime bool) (string, []any) {
