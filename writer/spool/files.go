@@ -1,0 +1,196 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"path/filepath"
+	"strings"
+)
+
+// walk calls f with the path under root of every file of the spool's layout.
+func walk(files FS, root string, f func(path string) error) error {
+	days, err := files.ReadDir(root)
+	if err != nil {
+		return fmt.Errorf("list spool: %w", err)
+	}
+	for _, day := range days {
+		if !day.IsDir() || len(day.Name()) != len(dayLayout) {
+			continue
+		}
+		hours, err := files.ReadDir(filepath.Join(root, day.Name()))
+		if err != nil {
+			return fmt.Errorf("list spool: %w", err)
+		}
+		for _, hour := range hours {
+			if !hour.IsDir() {
+				continue
+			}
+			entries, err := files.ReadDir(filepath.Join(root, day.Name(), hour.Name()))
+			if err != nil {
+				return fmt.Errorf("list spool: %w", err)
+			}
+			for _, e := range entries {
+				if err := f(filepath.Join(day.Name(), hour.Name(), e.Name())); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// names lists the segments of a spool by path, hidden ones included.
+func names(files FS, root string) ([]Name, error) {
+	var out []Name
+	err := walk(files, root, func(path string) error {
+		if n, ok := ParseName(path); ok {
+			out = append(out, n)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Recover closes all hidden segments of a spool that nobody writes to.
+func Recover(files FS, root string) ([]Recovered, error) {
+	err := walk(files, root, func(path string) error {
+		if strings.HasSuffix(path, newExt) { // never complete
+			return files.Remove(filepath.Join(root, path))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	all, err := names(files, root)
+	if err != nil {
+		return nil, err
+	}
+	var out []Recovered
+	for _, n := range all {
+		if !n.Hidden {
+			continue
+		}
+		r, err := recoverSegment(files, root, n, false)
+		// One that cannot be closed now, as on a full disk, stays hidden.
+		r.Err = err
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// Info is what a listing says of a segment.
+type Info struct {
+	Name
+	Summary
+	Bytes int64
+	Err   error // why there is no Summary
+}
+
+// List reads the indexes of all segments. A hidden one has no Summary.
+func List(files FS, root string) ([]Info, error) {
+	all, err := names(files, root)
+	if err != nil {
+		return nil, err
+	}
+	var out []Info
+	for _, n := range all {
+		i := Info{Name: n}
+		i.Err = withFile(files, filepath.Join(root, n.Path()), func(f File) error {
+			var err error
+			if i.Bytes, err = f.Size(); err != nil || n.Hidden {
+				return err
+			}
+			x, err := openIndex(f, n.Format)
+			if err == nil {
+				i.Summary = x.Summary
+			}
+			return err
+		})
+		if !errors.Is(i.Err, fs.ErrNotExist) { // retention may have taken it
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+func withFile(files FS, path string, do func(File) error) error {
+	f, err := files.Open(path, false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return do(f)
+}
+
+// Check reads a closed segment whole: every frame against its entry in the
+// index, and the index against the frames.
+func Check(files FS, root string, n Name) error {
+	return withFile(files, filepath.Join(root, n.Path()), func(f File) error {
+		x, err := openIndex(f, n.Format)
+		if err != nil {
+			return err
+		}
+		want, err := x.all()
+		if err != nil {
+			return err
+		}
+		s, err := scanSegment(f, n.Format, func(key []byte, e Entry, _ []byte) error {
+			w, ok := want[e.Offset]
+			if !ok {
+				return fmt.Errorf("frame at byte %d is not in the index: repair the segment", e.Offset)
+			}
+			if w.Entry != e || w.key != string(key) {
+				return fmt.Errorf("frame at byte %d is not the one of the index: repair the segment", e.Offset)
+			}
+			delete(want, e.Offset)
+			return nil
+		})
+		switch {
+		case err != nil:
+			return err
+		case s.Holes > 0 || s.Lost > 0 || len(want) > 0:
+			return fmt.Errorf("%d frames of the index are not there, %d bytes are no frames: repair the segment", len(want), s.Lost)
+		}
+		return nil
+	})
+}
+
+// Repair rewrites a closed segment from its whole frames, if Check finds
+// damage. One without any is removed.
+func Repair(files FS, root string, n Name) (Recovered, error) {
+	if err := Check(files, root, n); err == nil {
+		return Recovered{Name: n}, nil
+	}
+	return recoverSegment(files, root, n, true)
+}
+
+type keyed struct {
+	Entry
+	key string
+}
+
+// all reads the whole index, by offset.
+func (s *stored) all() (map[int64]keyed, error) {
+	b, err := s.load(0, s.entries)
+	if err != nil {
+		return nil, err
+	}
+	if crc32.Checksum(b, table) != s.sum {
+		return nil, fmt.Errorf("%w: its entries are damaged", ErrNoIndex)
+	}
+	out := make(map[int64]keyed, s.entries)
+	for i := range s.Keys {
+		name, from, to, err := s.name(i)
+		if err != nil {
+			return nil, err
+		}
+		for j := from; j < to; j++ {
+			e := parseEntry(b[j*entryBytes:])
+			out[e.Offset] = keyed{e, name}
+		}
+	}
+	return out, nil
+}

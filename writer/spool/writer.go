@@ -1,0 +1,289 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"ringside/writer/compress"
+)
+
+const (
+	rest      = 100 * time.Millisecond // how long a queue may be quiet before the writer looks at its segments
+	firstWait = time.Second            // after an error, before the next attempt; doubled each time
+	longWait  = 30 * time.Second
+	maxOpen   = 24 // segments of one writer; the one that was used longest ago is closed for another
+)
+
+// writer compresses the chunks of some shards and appends them to segments, in
+// a goroutine of its own. Only in, waiting and the segments' locks are shared.
+type writer struct {
+	spool   *Spool
+	id      int
+	in      chan int32 // first pages of chunks; has room for all there are
+	waiting atomic.Int64
+	enc     compress.Encoder
+	step    [Classes]int // on the ladders
+	open    []*segment
+	clock   int64 // latest clock of a chunk
+
+	stopped error // why nothing is written at the moment
+	retry   time.Time
+	pause   time.Duration
+	repair  []Name // files that were given up, to be repaired when writing works again
+}
+
+// run is the goroutine. It ends when in is closed.
+func (w *writer) run() {
+	defer w.spool.writers.Done()
+	tick := time.NewTicker(rest)
+	defer tick.Stop()
+	for {
+		select {
+		case page, ok := <-w.in:
+			if !ok {
+				w.end()
+				return
+			}
+			w.take(page, w.spool.opts.Now())
+		case <-tick.C:
+			w.tick(w.spool.opts.Now())
+		case ask := <-w.spool.flushing[w.id]:
+			w.drain()
+			close(ask)
+		}
+	}
+}
+
+// drain takes what waits, and writes it.
+func (w *writer) drain() {
+	now := w.spool.opts.Now()
+	for n := len(w.in); n > 0; n-- {
+		w.take(<-w.in, now)
+	}
+	for _, s := range w.open {
+		if w.stopped != nil {
+			return
+		}
+		w.failed(s, s.flush(), now)
+	}
+}
+
+// take writes a chunk, or counts what is lost with it, and frees it.
+func (w *writer) take(page int32, now time.Time) {
+	a := w.spool.arena
+	k := a.chunks[page]
+	w.waiting.Add(-int64(k.len))
+	w.clock = max(w.clock, k.born)
+	section := a.buf(page, k.order)[:k.len]
+	if err := w.store(&k, section, now); err != nil {
+		w.spool.lost[k.class].add(uint64(k.packets), uint64(k.len))
+		w.fail(err, now)
+	} else {
+		w.spool.stored[k.class].add(uint64(k.packets), uint64(k.len))
+	}
+	a.put(page, k.order)
+}
+
+var errStopped = errors.New("spooling is stopped")
+
+func (w *writer) store(k *chunk, section []byte, now time.Time) error {
+	if w.stopped != nil || w.spool.full(k.class) {
+		return errStopped
+	}
+	ladder := w.spool.opts.Ladders[k.class]
+	w.step[k.class] = ladder.Next(w.step[k.class], w.waiting.Load(), w.spool.room)
+	step := ladder[w.step[k.class]]
+	s, err := w.segment(Name{Class: k.class, Minute: k.born - mod(k.born, minute), Writer: w.id, Format: step.Format}, now)
+	if err != nil {
+		return err
+	}
+	if err := s.add(&w.enc, step.Level, k, section, now); err != nil {
+		return err
+	}
+	// The chunk is in the buffer now: an error is not its loss.
+	if len(s.buf) >= writeSize {
+		w.failed(s, s.flush(), now)
+	}
+	if w.stopped == nil && s.full() {
+		w.finish(s, now)
+	}
+	return nil
+}
+
+func mod(a, b int64) int64 { return (a%b + b) % b }
+
+// segment is the open one of that name, or a new one.
+func (w *writer) segment(n Name, now time.Time) (*segment, error) {
+	oldest := 0
+	for i, s := range w.open {
+		if s.name.Class == n.Class && s.name.Minute == n.Minute && s.name.Format == n.Format && !s.full() {
+			return s, nil
+		}
+		if s.used.Before(w.open[oldest].used) {
+			oldest = i
+		}
+	}
+	if len(w.open) >= maxOpen {
+		if w.finish(w.open[oldest], now); w.stopped != nil {
+			return nil, errStopped
+		}
+	}
+	if err := w.spool.mounted(); err != nil {
+		return nil, err
+	}
+	s, err := createSegment(w.spool.fs, w.spool.root, n, now)
+	if err != nil {
+		return nil, err
+	}
+	w.open = append(w.open, s)
+	w.spool.begun(s)
+	return s, nil
+}
+
+// tick writes what is old, syncs, closes the segments of minutes that are over,
+// and tries again after an error.
+func (w *writer) tick(now time.Time) {
+	if w.stopped != nil {
+		if now.Before(w.retry) {
+			return
+		}
+		w.resume(now)
+		if w.stopped != nil {
+			return
+		}
+	}
+	o := &w.spool.opts
+	for _, s := range append([]*segment(nil), w.open...) {
+		if len(s.buf) > 0 && now.Sub(s.since) >= o.FlushAge {
+			w.failed(s, s.flush(), now)
+		}
+		if w.stopped == nil && s.dirty && now.Sub(s.synced) >= o.SyncAge {
+			w.failed(s, s.sync(now), now)
+		}
+		over := s.name.Minute + minute + int64(o.ChunkAge) + closingGrace
+		if w.stopped == nil && (w.clock >= over || now.Sub(s.used) >= time.Minute+o.ChunkAge) {
+			w.finish(s, now)
+		}
+		if w.stopped != nil {
+			return
+		}
+	}
+}
+
+// finish closes a segment.
+func (w *writer) finish(s *segment, now time.Time) {
+	if w.failed(s, s.finish(now), now) {
+		return
+	}
+	s.close()
+	w.forget(s)
+	w.spool.closed(s)
+}
+
+func (w *writer) forget(s *segment) {
+	for i := range w.open {
+		if w.open[i] == s {
+			w.open = append(w.open[:i], w.open[i+1:]...)
+			return
+		}
+	}
+}
+
+// failed notes an error of a segment, and gives the segment up where it cannot
+// be trusted, or failed too often: its file is repaired later.
+func (w *writer) failed(s *segment, err error, now time.Time) bool {
+	if err == nil {
+		s.attempts = 0
+		return false
+	}
+	w.fail(err, now)
+	if s.attempts++; s.broken || s.attempts >= maxAttempts {
+		w.giveUp(s)
+	}
+	return true
+}
+
+func (w *writer) giveUp(s *segment) {
+	s.close()
+	for _, e := range s.index.entries {
+		if e.Offset >= s.written {
+			c := s.name.Class
+			w.spool.stored[c].packets.Add(-uint64(e.Packets))
+			w.spool.stored[c].bytes.Add(-uint64(e.Chunk))
+			w.spool.lost[c].add(uint64(e.Packets), uint64(e.Chunk))
+		}
+	}
+	w.forget(s)
+	w.spool.abandoned(s)
+	w.repair = append(w.repair, s.name)
+}
+
+// fail stops the writer for a while. What comes meanwhile is lost, and counted.
+func (w *writer) fail(err error, now time.Time) {
+	if errors.Is(err, errStopped) {
+		return
+	}
+	w.spool.errors.Add(1)
+	if w.stopped == nil {
+		w.pause = firstWait
+		w.spool.stops.Add(1)
+	} else {
+		w.pause = min(2*w.pause, longWait)
+	}
+	w.stopped, w.retry = err, now.Add(w.pause)
+	w.spool.report(w.id, err)
+}
+
+// resume tries whether writing works again.
+func (w *writer) resume(now time.Time) {
+	err := w.spool.mounted()
+	for _, s := range append([]*segment(nil), w.open...) {
+		if err != nil {
+			break
+		}
+		if err = s.flush(); err != nil {
+			if s.attempts++; s.attempts >= maxAttempts {
+				w.giveUp(s)
+			}
+			break
+		}
+		s.attempts = 0
+	}
+	if err == nil {
+		err = w.spool.probe(w.id)
+	}
+	for err == nil && len(w.repair) > 0 {
+		if _, err = recoverSegment(w.spool.fs, w.spool.root, w.repair[0], true); err == nil {
+			w.repair = w.repair[1:]
+			w.spool.rescan.Store(true)
+		}
+	}
+	if err != nil {
+		w.fail(err, now)
+		return
+	}
+	w.stopped = nil
+	w.spool.report(w.id, nil)
+}
+
+// end writes and closes all there is. What cannot be closed stays hidden, and
+// is recovered at the next start.
+func (w *writer) end() {
+	now := w.spool.opts.Now()
+	if w.stopped != nil {
+		w.resume(now)
+	}
+	for _, s := range append([]*segment(nil), w.open...) {
+		if err := s.finish(now); err != nil {
+			w.spool.errors.Add(1)
+			w.spool.report(w.id, fmt.Errorf("close %s: %w; it is recovered at the next start", s.name.Path(), err))
+			w.giveUp(s)
+			continue
+		}
+		s.close()
+		w.forget(s)
+		w.spool.closed(s)
+	}
+}
