@@ -30,6 +30,7 @@ func (s *Shard) join() bool {
 		s.packets(b, &s.out[fromFragments])
 		from.next++
 	}
+	s.census.hand(&s.group.mirrors) // before joined says that it was
 	s.joinedTo = limit
 	return s.say(&s.joined, s.joinedTo, &s.out[fromFragments])
 }
