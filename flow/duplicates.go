@@ -51,18 +51,34 @@ type duplicates struct {
 	window  int64        // ns of clock
 	short   int64
 	pairs   PathPairs
+	touched uint64 // of no meaning; keeps loads that fetch lines ahead
 	full    uint64 // packets that gave way to others while they could still have had a copy
 }
 
-const onceWays = 4
-
-type onceBucket [onceWays]onceEntry
+// onceBucket is one line of the cache.
+type onceBucket [4]onceEntry
 
 type onceEntry struct {
-	tag   uint64
-	clock int64 // when it was seen; 0: unused
-	path  Path
+	tag  uint64
+	seen uint64 // tick of the clock when it was seen, VLAN and TTL; 0: unused
 }
+
+// A tick is 1,024 ns of the clock. 40 bits of them last for 13 days.
+const (
+	onceShift = 10
+	onceTicks = 1<<40 - 1
+)
+
+func onceSeen(clock int64, p Path) uint64 {
+	return uint64(clock>>onceShift)&onceTicks<<24 | uint64(uint16(p.VLAN))<<8 | uint64(p.TTL)
+}
+
+// age is how many ticks before a clock the packet was seen.
+func (e *onceEntry) age(clock int64) int64 {
+	return int64((uint64(clock>>onceShift) - e.seen>>24) & onceTicks)
+}
+
+func (e *onceEntry) path() Path { return Path{int16(e.seen >> 8), uint8(e.seen)} }
 
 // Path is what a packet has in common with others of its observation point.
 type Path struct {
@@ -132,32 +148,42 @@ func (d *duplicates) init(window time.Duration) {
 // seen reports whether a packet with this tag came within the window, and on
 // which path, and remembers it if not. hasID says whether its header identifies it.
 func (d *duplicates) seen(tag uint64, clock int64, hasID bool, path Path) (first Path, again bool) {
+	b := d.bucket(tag)
+	window := d.window >> onceShift
+	if !hasID {
+		window = d.short >> onceShift
+	}
+	oldest, age := &b[0], int64(-1)
+	for i := range b {
+		e := &b[i]
+		if e.seen == 0 {
+			oldest, age = e, onceTicks
+			continue
+		}
+		a := e.age(clock)
+		if e.tag == tag && a <= window {
+			return e.path(), true
+		}
+		if a > age {
+			oldest, age = e, a
+		}
+	}
+	if age < d.window>>onceShift {
+		d.full++
+	}
+	*oldest = onceEntry{tag, onceSeen(clock, path)}
+	return path, false
+}
+
+// bucket is where a tag is kept. The first call takes the memory.
+func (d *duplicates) bucket(tag uint64) *onceBucket {
 	if d.buckets == nil {
 		// Room for a million packets a second and 10 ms, in proportion for longer
 		// windows.
-		size := 8192 * max(1, uint64(d.window/int64(defaultWindow)))
+		size := 4096 * max(1, uint64(d.window/int64(defaultWindow)))
 		d.buckets = make([]onceBucket, 1<<bits.Len64(size-1))
 	}
-	b := &d.buckets[tag>>20&uint64(len(d.buckets)-1)]
-	window := d.window
-	if !hasID {
-		window = d.short
-	}
-	stalest := &b[0]
-	for i := range b {
-		e := &b[i]
-		if e.tag == tag && e.clock != 0 && clock-e.clock < window {
-			return e.path, true
-		}
-		if e.clock < stalest.clock {
-			stalest = e
-		}
-	}
-	if stalest.clock != 0 && clock-stalest.clock < d.window {
-		d.full++
-	}
-	*stalest = onceEntry{tag, clock, path}
-	return path, false
+	return &d.buckets[tag>>20&uint64(len(d.buckets)-1)]
 }
 
 // once is the tag of a sample: all that is kept of the packet.
@@ -231,8 +257,8 @@ func (s *Shard) duplicateSegment(g *segment) bool {
 		s.again(onceSegments, onceSegment(p), p.Clock, p.Iface, p.ID, pathOf(p), true)
 }
 
-func (s *Shard) duplicateSample(m *sample) bool {
-	return s.again(onceSamples, m.once(), m.clock, m.iface, m.id, Path{m.vlan, m.ttl}, true)
+func (s *Shard) duplicateSample(m *sample, tag uint64) bool {
+	return s.again(onceSamples, tag, m.clock, m.iface, m.id, Path{m.vlan, m.ttl}, true)
 }
 
 func pathOf(p *frame.Packet) Path {

@@ -148,9 +148,17 @@ func (s *Shard) measure(run []sample) {
 		for i := range run[:n] {
 			s.found[i] = s.streams.find(&run[i].key, run[i].hash)
 		}
+		watch := s.group.mirrors.watches(run[n-1].clock)
+		if watch {
+			d := &s.once[onceSamples]
+			for i := range run[:n] {
+				s.tags[i] = run[i].once()
+				d.touched ^= d.bucket(s.tags[i])[0].tag // fetches the line
+			}
+		}
 		for i := range run[:n] {
 			p := &run[i]
-			if s.group.mirrors.watches(p.clock) && s.duplicateSample(p) {
+			if watch && s.group.mirrors.watches(p.clock) && s.duplicateSample(p, s.tags[i]) {
 				s.countDuplicate(p)
 				continue
 			}

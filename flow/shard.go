@@ -83,6 +83,7 @@ type Shard struct {
 	orderIn []order              // taken from all peers, by clock
 	due     int64                // clock of the next order or tick
 	found   [lookahead]uint32
+	tags    [lookahead]uint64
 
 	emitted   []emission
 	mark      int64 // records that were finished before are emitted
