@@ -225,11 +225,14 @@ func (t *Table) bind(x *transaction, tried bool, clock int64) {
 		for i := range x.contacts[:x.nContacts] {
 			w := &x.contacts[i]
 			granted := x.grant(w)
-			if removal != (granted == 0) || removal && x.binds(w.key) {
+			if removal != (granted == 0) || removal && x.binds(w.key, int(x.nContacts)) {
 				continue
 			}
 			r := t.bindingOf[w.key]
 			made := r == 0
+			if made && x.binds(w.key, i) {
+				continue // listed before: it was made, and had to make room for others of the list
+			}
 			if made {
 				r = t.openBound(w, x, &like, clock)
 				like = *t.bindings.at(r.slot())

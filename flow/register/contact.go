@@ -197,9 +197,10 @@ func (x *transaction) grant(w *wish) uint32 {
 	return neverSaid
 }
 
-// binds reports whether a binding is made or renewed by one of the contacts.
-func (x *transaction) binds(key uint64) bool {
-	for i := range x.contacts[:x.nContacts] {
+// binds reports whether a binding is made or renewed by one of the first n
+// contacts.
+func (x *transaction) binds(key uint64, n int) bool {
+	for i := range x.contacts[:n] {
 		if w := &x.contacts[i]; w.key == key && x.grant(w) != 0 {
 			return true
 		}
