@@ -15,6 +15,8 @@ func vnTag(h *headers, off int) Reason {
 	if r := h.enterLink(frame.VNTag, interfaces>>16&0x3fff); r != none { // destination interface
 		return r
 	}
+	h.varies(off, 4)
+	h.idAt(off, 16, 0x3fff)
 	return network(h, off+length, h.be16(off+4))
 }
 
@@ -27,6 +29,8 @@ func eTag(h *headers, off int) Reason {
 	if r := h.enterLink(frame.VNTag, h.be32(off+1)>>8&0x3fff); r != none { // E-CID base
 		return r
 	}
+	h.varies(off, 6)
+	h.idAt(off, 0, 0x3fff)
 	return network(h, off+length, h.be16(off+6))
 }
 
@@ -40,6 +44,8 @@ func fabricPath(h *headers, off int) Reason {
 	if r := h.enterLink(frame.FabricPath, uint32(h.be16(off)>>6)); r != none { // forwarding tag
 		return r
 	}
+	h.varies(off, 2) // it, and the time to live
+	h.idAt(off-2, 6, 0x3ff)
 	return ethernet(h, off+length)
 }
 
@@ -53,6 +59,8 @@ func pbb(h *headers, off int) Reason {
 	if r := h.enterLink(frame.PBB, h.be32(off)&0xffffff); r != none { // I-SID
 		return r
 	}
+	h.varies(off, 1) // priority and flags
+	h.idAt(off, 0, 0xffffff)
 	return ethernet(h, off+length)
 }
 
@@ -70,6 +78,9 @@ func trill(h *headers, off int) Reason {
 	if r := h.enterLink(frame.TRILL, uint32(h.be16(off+2))); r != none { // egress nickname
 		return r
 	}
+	h.variesIn(off, 0x003f0000) // hops
+	h.idAt(off, 0, 0xffff)
+	h.varies(off+4, 2) // ingress nickname
 	return ethernet(h, off+length+options)
 }
 
@@ -101,9 +112,11 @@ func nsh(h *headers, off int) Reason {
 			return ipv6(h, off)
 		case nextEther:
 			// An Ethernet frame may announce another NSH: bounded as a tunnel is.
+			id := h.trace.id
 			if r := h.enterLink(h.tunnel.Kind, h.tunnel.ID); r != none {
 				return r
 			}
+			h.trace.id = id
 			return ethernet(h, off)
 		case nextMPLS:
 			return mpls(h, off)

@@ -28,9 +28,9 @@
 // enters it: from there the same functions go on as for a frame. Where the
 // inside leads to no packet, the reason is that of the inside.
 //
-// Frames of one tunnel are much alike before the inner IP header. A decoder
-// remembers the ways into the last few tunnels, and spares the next frames
-// most of the walk (way.go). What comes out is the same.
+// The headers before the inner IP header mostly have one of a few shapes, however
+// many tunnels there are. A decoder remembers the shapes, and spares the next
+// frames most of the walk (way.go). What comes out is the same.
 //
 // A tunnel in UDP has no mark but its port, which others may use as well. So it
 // is opened only where its header, and the header after it, make sense;
@@ -70,12 +70,12 @@ type Decoder struct {
 	ports     portSet
 	vxlan     []uint16
 	begun     bool
-	fragments *defrag.Table // made by the first Join
-	ways      [maxWays]way
-	way       int    // to be learned next
-	strays    uint   // frames that found no way
-	short     start  // of a frame that is shorter than that
-	scratch   []byte // a fragment that came out of fragments
+	fragments *defrag.Table             // made by the first Join
+	ways      *[waySets][waysPerSet]way // nil until there is one
+	way       int                       // of a set, to be replaced next
+	strays    uint                      // frames that found no way
+	short     start                     // of a frame that is shorter than that
+	scratch   []byte                    // a fragment that came out of fragments
 }
 
 var _ frame.Decoder = (*Decoder)(nil)
@@ -103,7 +103,8 @@ func (d *Decoder) begin() {
 
 // Decode decodes b.Frames into b.Packets, b.Fragments and b.Tunnels, replacing
 // what was there. It allocates only when b.Packets has not the capacity for a
-// packet per frame, or the others for what there is.
+// packet per frame, or the others for what there is; and when it opens its first
+// tunnel.
 func (d *Decoder) Decode(b *frame.Batch) {
 	d.begin()
 	b.Fragments, b.Tunnels = b.Fragments[:0], b.Tunnels[:0]
@@ -114,17 +115,17 @@ func (d *Decoder) Decode(b *frame.Batch) {
 	for i := range b.Frames {
 		f, p := &b.Frames[i], &packets[n]
 		r, walked := packet, false
-		if !tunnelled || !d.recall(f, &h, p) {
+		if !tunnelled || !d.shortcut(f, &h, p) {
 			h.begin(f, p)
 			if f.Link == frame.LinkEthernet && len(f.Data) > etherLen && binary.BigEndian.Uint16(f.Data[12:]) == etherIPv4 {
 				r = ipv4(&h, etherLen) // most frames; spares a call
 			} else {
 				r = walk(f, &h)
 			}
-			if r == none {
-				r = d.transport(&h)
-			}
 			walked = true
+			if r == none {
+				r, walked = d.onward(f, &h, tunnelled)
+			}
 		}
 		if h.notes != 0 || int(f.Len) != len(f.Data) || f.Len > maxPlain {
 			d.note(f, &h)
@@ -152,6 +153,21 @@ func (d *Decoder) Decode(b *frame.Batch) {
 	d.stats.Frames += uint64(len(b.Frames))
 	d.stats.Packets += uint64(n)
 	d.stats.Fragments += uint64(len(b.Fragments))
+}
+
+// onward goes on from what the walk of f has found, by a shortcut where that was
+// not tried yet, and reports whether it walked.
+func (d *Decoder) onward(f *frame.Frame, h *headers, tried bool) (r Reason, walked bool) {
+	if p := h.packet; !tried && h.layers == 0 && d.ways != nil && p.Proto != frame.ProtoTCP {
+		if d.shortcut(f, h, p) {
+			return packet, false
+		}
+		h.begin(f, p)
+		if r := walk(f, h); r != none {
+			return r, true
+		}
+	}
+	return d.transport(h), true
 }
 
 // note counts the notes of f.
@@ -184,14 +200,24 @@ func list(b *frame.Batch, h *headers, r Reason) {
 		return
 	}
 	n := len(b.Tunnels)
-	if n == 0 || b.Tunnels[n-1] != h.tunnel {
-		if n == 1<<16-1 {
+	if n > 0 {
+		t := &b.Tunnels[n-1]
+		if t.ID == h.tunnel.ID && t.Src == h.tunnel.Src && t.Dst == h.tunnel.Dst && t.Kind == h.tunnel.Kind {
+			h.place = uint16(n)
 			return
 		}
-		b.Tunnels = append(b.Tunnels, h.tunnel)
-		n++
 	}
-	h.place = uint16(n)
+	if n == 1<<16-1 {
+		return
+	}
+	// Field by field: as one value it would be copied in words larger than they
+	// were just written in, which stalls.
+	b.Tunnels = slices.Grow(b.Tunnels, 1)[:n+1]
+	t := &b.Tunnels[n]
+	t.Kind, t.ID = h.tunnel.Kind, h.tunnel.ID
+	t.Src.Hi, t.Src.Lo = h.tunnel.Src.Hi, h.tunnel.Src.Lo
+	t.Dst.Hi, t.Dst.Lo = h.tunnel.Dst.Hi, h.tunnel.Dst.Lo
+	h.place = uint16(n + 1)
 }
 
 // fragmentOf is the fragment that the walk of f has found.

@@ -40,7 +40,7 @@ func gre(h *headers) Reason {
 		h.varies(off, 2)
 		off += 4
 	}
-	key := uint32(0)
+	key, keyAt := uint32(0), off
 	if flags&greKey != 0 {
 		if !h.has(off, 4) {
 			return TruncatedTunnel
@@ -71,6 +71,9 @@ func gre(h *headers) Reason {
 	}
 	if r := h.enter(frame.GRE, key, h.end); r != none {
 		return r
+	}
+	if flags&greKey != 0 {
+		h.idAt(keyAt, 0, 0xffffffff)
 	}
 	switch protocol {
 	case grePPP:
@@ -176,7 +179,8 @@ func erspan(h *headers, off int, sequence bool) Reason {
 	if r := h.enter(frame.ERSPAN2, uint32(h.be16(off+2)&0x3ff), h.end); r != none { // session
 		return r
 	}
-	h.varies(off+1, 1) // VLAN before the mirror
+	h.variesIn(off, 0x0fffffff) // VLAN before the mirror, its priority
+	h.idAt(off, 0, 0x3ff)
 	h.varies(off+4, 4) // port
 	return ethernet(h, off+length)
 }
@@ -197,8 +201,7 @@ func erspan3(h *headers, off int) Reason {
 	if h.data[off]>>4 != version {
 		return TunnelGRE
 	}
-	h.varies(off+4, 4) // time stamp
-	session, flags := uint32(h.be16(off+2)&0x3ff), h.be16(off+10)
+	start, session, flags := off, uint32(h.be16(off+2)&0x3ff), h.be16(off+10)
 	off += length
 	if flags&1 != 0 {
 		off += platform
@@ -209,6 +212,12 @@ func erspan3(h *headers, off int) Reason {
 	}
 	if r := h.enter(frame.ERSPAN3, session, h.end); r != none {
 		return r
+	}
+	h.variesIn(start, 0x0fffffff) // VLAN before the mirror, its priority
+	h.idAt(start, 0, 0x3ff)
+	h.varies(start+4, 6) // time stamp, security group
+	if flags&1 != 0 {
+		h.varies(start+length, platform)
 	}
 	if frameType == typeIP {
 		return rawIP(h, off)

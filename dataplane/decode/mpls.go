@@ -2,32 +2,39 @@ package decode
 
 import "ringside/dataplane/frame"
 
-const labelLen = 4
+const (
+	labelLen       = 4
+	labelShift     = 12 // of the label in an entry
+	labelMask      = 0xfffff000
+	labelIndicator = 7 // announces an entropy label
+)
 
 // mpls reads a label stack (RFC 3032). What follows it is said nowhere: IP is
 // told by its version, and Ethernet, of a pseudo-wire, by its EtherType. The
 // label of the tunnel is the last one, but an entropy label, which differs from
 // flow to flow, and the indicator before it (RFC 6790 section 4.2).
 func mpls(h *headers, off int) Reason {
-	const (
-		bottom    = 0x100
-		indicator = 7
-	)
-	label, entropy := uint32(0), false
+	const bottom = 0x100
+	label, at, entropy := uint32(0), 0, false
 	for range 16 { // deeper stacks than any router builds
 		if !h.has(off, labelLen) {
 			return TruncatedTunnel
 		}
 		entry := h.be32(off)
-		h.varies(off+3, 1) // time to live
-		off += labelLen
-		if value := entry >> 12; entropy || value == indicator {
-			entropy = !entropy
-		} else {
-			label = value
+		h.variesIn(off, 0xeff) // traffic class, time to live
+		switch value := entry >> labelShift; {
+		case entropy:
+			h.variesIn(off, labelMask)
+			entropy = false
+		case value == labelIndicator:
+			entropy = true
+		default:
+			h.label(off)
+			label, at = value, off
 		}
+		off += labelLen
 		if entry&bottom != 0 {
-			return labelled(h, off, label)
+			return labelled(h, off, label, at)
 		}
 	}
 	return TunnelMPLS
@@ -35,8 +42,9 @@ func mpls(h *headers, off int) Reason {
 
 // labelled reads what a label stack carries. A pseudo-wire may have a control
 // word before the frame (RFC 4385 section 3), whose first four bits are 0; so
-// are those of most Ethernet addresses.
-func labelled(h *headers, off int, label uint32) Reason {
+// are those of most Ethernet addresses. The label of the tunnel is at a place, or
+// at 0: none.
+func labelled(h *headers, off int, label uint32, at int) Reason {
 	const controlWord = 4
 	if len(h.data) <= off {
 		return TruncatedTunnel
@@ -57,6 +65,9 @@ func labelled(h *headers, off int, label uint32) Reason {
 	}
 	if r := h.enterLink(kind, label); r != none {
 		return r
+	}
+	if at > 0 {
+		h.labelAt(at)
 	}
 	if kind == frame.PseudoWire {
 		h.lose()

@@ -22,6 +22,8 @@ func vxlan(h *headers, off, end int) Reason {
 	if r := h.enter(frame.VXLAN, h.be32(off+4)>>8, end); r != none {
 		return r
 	}
+	h.varies(off+1, 3) // flags and group of a policy
+	h.idAt(off+4, 8, 0xffffff)
 	return ethernet(h, off+length)
 }
 
@@ -45,7 +47,7 @@ func vxlanGPE(h *headers, off, end int) Reason {
 	if next == 0 {
 		next = nextEther
 	}
-	id := h.be32(off+4) >> 8
+	id, idAt := h.be32(off+4)>>8, off+4
 	off += length
 	sane := false
 	switch next {
@@ -62,6 +64,7 @@ func vxlanGPE(h *headers, off, end int) Reason {
 	if r := h.enter(frame.VXLAN, id, end); r != none {
 		return r
 	}
+	h.idAt(idAt, 8, 0xffffff)
 	switch next {
 	case nextEther:
 		return ethernet(h, off)
@@ -78,7 +81,7 @@ func geneve(h *headers, off, end int) Reason {
 		return closed
 	}
 	options := int(h.data[off]&0x3f) * 4
-	etherType, id := h.be16(off+2), h.be32(off+4)>>8
+	start, etherType, id := off, h.be16(off+2), h.be32(off+4)>>8
 	off += length + options
 	sane := false
 	switch etherType {
@@ -93,6 +96,9 @@ func geneve(h *headers, off, end int) Reason {
 	if r := h.enter(frame.Geneve, id, end); r != none {
 		return r
 	}
+	h.varies(start+1, 1) // flags
+	h.idAt(start+4, 8, 0xffffff)
+	h.varies(start+length, options)
 	return carried(h, off, etherType)
 }
 
@@ -138,8 +144,12 @@ func gtpU(h *headers, off, end int) Reason {
 		return r
 	}
 	h.lengthAt(start+2, start+length)
+	h.idAt(start+4, 0, 0xffffffff)
 	if flags&sequenced != 0 {
 		h.varies(start+length, 2)
+	}
+	if flags&extended != 0 {
+		h.traceExtensions(start+length+4, off)
 	}
 	if !isIP {
 		h.lose()
@@ -148,6 +158,16 @@ func gtpU(h *headers, off, end int) Reason {
 		return rawIP(h, off)
 	}
 	return ethernet(h, off)
+}
+
+// traceExtensions notes that what is in the extension headers of GTP from off to
+// end may differ, such as the flow of the session: not their lengths and types.
+func (h *headers) traceExtensions(off, end int) {
+	for h.learning && off < end {
+		size := int(h.data[off]) * 4
+		h.varies(off+1, size-2)
+		off += size
+	}
 }
 
 // tzsp reads a frame in the TaZmen Sniffer Protocol, as MikroTik mirrors them:

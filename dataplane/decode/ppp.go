@@ -27,6 +27,7 @@ func pppoe(h *headers, off int) Reason {
 	if r := h.enterLink(frame.PPPoE, uint32(id)); r != none {
 		return r
 	}
+	h.idAt(off, 0, 0xffff)
 	h.lengthAt(off+4, off+length)
 	h.narrow(min(h.wire, end))
 	return ppp(h, off+length)

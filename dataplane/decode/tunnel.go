@@ -38,6 +38,9 @@ func (h *headers) enterLink(kind frame.TunnelKind, id uint32) Reason {
 	h.traced, h.from, h.place = true, nil, 0
 	h.layers++
 	h.tunnel.Kind, h.tunnel.ID = kind, id
+	if h.learning {
+		h.trace.id = field{}
+	}
 	return none
 }
 

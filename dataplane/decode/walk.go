@@ -74,11 +74,15 @@ type headers struct {
 
 	tunnel             frame.Tunnel // the innermost, if layers > 0
 	outerSrc, outerDst frame.Addr   // of the outermost IP header, if depth > 0
-	trace              trace        // of tunnels, while learning
 	learning           bool         // the next way into a tunnel is to be remembered
 	traced             bool         // tunnel or trace is not zero
-	from               *way         // where tunnel and the outermost addresses have been taken from, unchanged
+	from               *way         // where tunnel has been taken from, unchanged
+	addresses          uint64       // of tunnel, if from is set: those of IPv4
+	vlan               uint16       // outermost tag, if from is set
+	again              bool         // the tunnel was the same for two frames, last is the second one
+	last               *start       // of a frame with tunnel and vlan, if again is set
 	place              uint16       // of tunnel in the batch, if it was listed last; else 0
+	trace              trace        // of tunnels, while learning; last, as it is large
 }
 
 // moreFragments is the bit of headers.fragment beside the offset.
@@ -141,6 +145,15 @@ func walk(f *frame.Frame, h *headers) Reason {
 	return UnknownLink
 }
 
+// isTag reports whether an EtherType announces a VLAN tag.
+func isTag(etherType uint16) bool {
+	switch etherType {
+	case etherVLAN, etherQinQ, etherQinQ1, etherQinQ2, etherQinQ3:
+		return true
+	}
+	return false
+}
+
 // ethernet reads the Ethernet header of a frame inside a tunnel.
 func ethernet(h *headers, off int) Reason {
 	if len(h.data) < off+etherLen {
@@ -164,6 +177,9 @@ func network(h *headers, off int, etherType uint16) Reason {
 			}
 			if len(h.data) < off+tagLen {
 				return TruncatedLink
+			}
+			if h.layers != 0 {
+				h.tagged(off)
 			}
 			if h.tags == 0 {
 				h.packet.VLAN = binary.BigEndian.Uint16(h.data[off:]) & 0x0fff

@@ -6,189 +6,136 @@ import (
 	"ringside/dataplane/frame"
 )
 
-// Frames that come through a tunnel mostly have the same headers before the
-// inner IP header as others before them, but for a few fields that say nothing
-// about where it is: addresses of Ethernet, check sums, sequence numbers. A
-// decoder remembers some such ways into tunnels, and what the walk found on
-// them. A frame with the same bytes goes straight to its inner IP header. It is
-// a shortcut and nothing else: where something is unusual behind it, the frame
-// is walked from its beginning.
+// Frames that come through tunnels mostly have headers of the same shape before
+// the inner IP header: the same protocols, flags and options, and so the same
+// things at the same places. What differs says nothing about where the inner
+// header is: addresses, ids of tunnels, VLANs, check sums, sequence numbers. A
+// decoder remembers such ways into tunnels. A frame of a shape that is known
+// goes straight to its inner IP header; addresses, id and VLAN are read at their
+// places. So a handful of ways serves thousands of tunnels. It is a shortcut and
+// nothing else: where something is unusual behind it, the frame is walked from
+// its beginning.
 //
-// One walk in many is learned: going through tunnels it keeps a trace of the
-// fields that may differ. varies names those that do not matter, lengthAt those
-// that tell where the inside ends. All others must be equal. So where there are
-// more tunnels than are remembered, the others pay for a few comparisons only.
+// One walk in many is learned: going through tunnels it keeps a trace of what
+// may differ. varies names what does not matter, lengthAt what tells where the
+// inside ends, idAt and label what the result has of it. All other bits must be
+// equal (trace.go).
+//
+// Where frame follows frame in one tunnel, they are compared with one another
+// instead, in all that is told of a tunnel: then there is nothing to read.
 
 const (
-	maxWay     = 128 // bytes before the inner IP header
-	maxWords   = 15  // of 8 bytes, compared
-	maxLengths = 7   // length fields among them
-	maxWays    = 4   // remembered
-	learnEvery = 64  // frames that found no way until the next one is remembered
+	maxWay     = 128 // bytes, up to the version of the inner IP header
+	firstWord  = 1   // of 8 bytes, that is always compared, and the last one
+	lastWord   = 8
+	maxLengths = 7  // length fields among them
+	maxLabels  = 4  // of MPLS, that may differ
+	waySets    = 16 // of ways, chosen by a key
+	waysPerSet = 8  // such as with IPv4 or IPv6 inside, with a VLAN or without, with more labels
+	learnEvery = 64 // frames that found no way until the next one is remembered
 )
 
-// trace is what the walk notes for a way.
-type trace struct {
-	varies  [maxWay / 8]uint64 // bytes 0xff that may differ
-	lengths [maxLengths]lengthField
-	count   uint8 // of lengths
-	lost    bool  // this way cannot be remembered
-}
-
-// lengthField is a 16-bit field that counts the bytes from a place on.
-type lengthField struct{ at, from int }
-
-// end is where what l counts ends in a frame that begins with s.
-func (l *lengthField) end(s *start) int {
-	return l.from + int(binary.BigEndian.Uint16(s[l.at&(maxWay-1):]))
-}
-
-// varies notes that n bytes at off may differ.
-func (h *headers) varies(off, n int) {
-	if h.learning {
-		h.mark(off, n)
-	}
-}
-
-func (h *headers) mark(off, n int) {
-	h.traced = true
-	for i := off; i < off+n && i < maxWay; i++ {
-		h.trace.varies[i/8] |= 0xff << (i % 8 * 8)
-	}
-}
-
-// lose gives up the trace: what comes next is guessed, or cannot be traced.
-func (h *headers) lose() {
-	if h.learning {
-		h.trace.lost, h.traced = true, true
-	}
-}
-
-// lengthAt notes a length field, and where what it counts begins.
-func (h *headers) lengthAt(at, from int) {
-	if !h.learning {
-		return
-	}
-	t := &h.trace
-	h.traced = true
-	if t.count == maxLengths || at+2 > maxWay {
-		t.lost = true
-		return
-	}
-	h.mark(at, 2)
-	t.lengths[t.count] = lengthField{at, from}
-	t.count++
-}
-
-// traceIP notes the fields of the innermost IP header, which carries a tunnel.
-func (h *headers) traceIP() {
-	if !h.learning {
-		return
-	}
-	if h.data[h.ip]>>4 == 4 {
-		h.varies(h.ip+1, 1) // type of service
-		h.lengthAt(h.ip+2, h.ip)
-		h.varies(h.ip+4, 2) // identification
-		h.varies(h.ip+8, 1) // time to live
-		h.varies(h.ip+10, 2)
-		return
-	}
-	h.varies(h.ip+1, 3) // traffic class and flow label
-	h.lengthAt(h.ip+4, h.ip+ipv6Len)
-	h.varies(h.ip+7, 1) // hop limit
-}
-
-// way is a remembered way into a tunnel.
+// way is a remembered way into tunnels.
 type way struct {
+	words   [maxWay / 8]word // by place; of all ways those from firstWord to lastWord are compared
+	known   bool
+	rest    bool  // others have to be compared, too
+	more    bool  // rest, or there are labels
+	inside  uint8 // where the inner IP header begins
+	version uint8 // of that; compared, too
+	lengths uint8 // of fields
+	marked  uint8 // labels
 	link    frame.LinkType
-	count   uint8           // of words that are compared
-	lengths uint8           // of fields
-	version uint8           // of the inner IP header
-	inside  int             // where the inner IP header begins
-	need    int             // bytes that a frame must have to be compared; 0: no way
-	at      [maxWords]uint8 // of 8 bytes, compared in little endian
-	mask    [maxWords]uint64
-	want    [maxWords]uint64
-	fields  [maxLengths]lengthField
+	fields  [maxLengths + 1]lengthField
+	labels  [maxLabels]uint8
 
-	notes, vlan        uint16
-	tags, layers       uint8
-	depth, flags       uint8
-	tunnel             frame.Tunnel
-	outerSrc, outerDst frame.Addr
+	notes, vlan, vlanMask uint16
+	vlanAt                uint8
+	tags, layers, depth   uint8
+	flags                 uint8
+	kind                  frame.TunnelKind
+	six                   bool  // the tunnel's addresses are of IPv6
+	carrier               uint8 // where they are: the IP header
+	id                    field
+	fixed                 uint32 // id, if it has no place
+	addresses             uint64 // mask of IPv4 addresses; 0: there are none, or of IPv6
+	mapped                uint64 // what makes an IPv4 address a frame.Addr; 0 as well
+}
+
+const mappedPrefix = 0xffff << 32 // of an IPv4-mapped address, low word
+
+// word is eight bytes of a frame that are compared, little endian: bits that all
+// frames of the way have, and bits that the result has something of.
+type word struct{ mask, want, told uint64 }
+
+// differs is not 0 if the word at a place is not one of this way.
+func (w *word) differs(s *start, at int) uint64 {
+	return (binary.LittleEndian.Uint64(s[at:at+8]) ^ w.want) & w.mask
+}
+
+// changes is not 0 if the word says something else than in another frame of the
+// way, or is not one of it.
+func (w *word) changes(s, last *start, at int) uint64 {
+	return (binary.LittleEndian.Uint64(s[at:at+8]) ^ binary.LittleEndian.Uint64(last[at:at+8])) & w.told
+}
+
+// start is the first bytes of a frame, of which a way may compare any.
+type start [maxWay + 8]byte
+
+const within = maxWay - 1 // tells the compiler that a place is in start
+
+func (s *start) be16(at uint8) uint16 {
+	i := int(at & within)
+	return uint16(s[i])<<8 | uint16(s[i+1])
+}
+
+func (s *start) be32(at uint8) uint32 {
+	i := int(at & within)
+	return uint32(s[i])<<24 | uint32(s[i+1])<<16 | uint32(s[i+2])<<8 | uint32(s[i+3])
 }
 
 // learn is the way that the walk of f has taken to its packet; false if it
 // cannot be told.
 func learn(f *frame.Frame, h *headers) (w way, ok bool) {
 	t := &h.trace
-	if t.lost || h.ip > maxWay || int(f.Len) > len(f.Data) || h.notes&^(1<<NoteVLAN) != 0 {
+	if t.lost || h.ip >= maxWay || int(f.Len) > len(f.Data) || h.notes&^(1<<NoteVLAN) != 0 {
 		return w, false
 	}
-	if f.Link == frame.LinkEthernet {
-		h.varies(0, 12)
-	}
+	h.traceLink(f)
 	w = way{
-		link: f.Link, inside: h.ip, need: h.ip, version: f.Data[h.ip] >> 4, fields: t.lengths, lengths: t.count,
-		tags: h.tags, layers: h.layers, depth: h.depth, flags: h.packet.Flags & frame.FlagVLAN,
-		vlan: h.packet.VLAN, notes: h.notes, tunnel: h.tunnel, outerSrc: h.outerSrc, outerDst: h.outerDst,
+		known: true, link: f.Link, inside: uint8(h.ip), version: f.Data[h.ip] >> 4,
+		lengths: t.count, labels: t.labels, marked: t.marked,
+		tags: h.tags, layers: h.layers, depth: h.depth, flags: h.packet.Flags & frame.FlagVLAN, notes: h.notes,
+		kind: h.tunnel.Kind, id: t.id, carrier: t.carrier,
 	}
-	differs := func(i int) bool { return t.varies[i/8]>>(i%8*8)&0xff != 0 }
-	for at := 0; at < h.ip; {
-		if differs(at) {
-			at++
-			continue
-		}
-		if w.count == maxWords {
-			return w, false
-		}
-		n := w.count
-		w.at[n] = uint8(at)
-		for i := at; i < min(at+8, h.ip); i++ {
-			if !differs(i) {
-				w.mask[n] |= 0xff << ((i - at) * 8)
-				w.want[n] |= uint64(f.Data[i]) << ((i - at) * 8)
-			}
-		}
-		w.count++
-		at += 8
-		w.need = max(w.need, at)
+	copy(w.fields[:], t.lengths[:])
+	if t.id.mask == 0 {
+		w.fixed = h.tunnel.ID
 	}
+	if w.vlanAt, w.vlanMask = t.tag, 0x0fff; t.tag == 0 {
+		w.vlan, w.vlanMask = h.packet.VLAN, 0
+	}
+	if h.depth > 0 {
+		if w.six = f.Data[t.carrier]>>4 == 6; !w.six {
+			w.addresses, w.mapped = ^uint64(0), mappedPrefix
+		}
+	}
+	for i := range h.ip + 1 {
+		mask := ^t.varies[i/8] & (0xff << (i % 8 * 8))
+		if i == h.ip {
+			mask = 0xf0 << (i % 8 * 8) // version
+		}
+		w.words[i/8].mask |= mask
+		w.words[i/8].want |= uint64(f.Data[i]) << (i % 8 * 8) & mask
+		w.words[i/8].told |= mask | t.told[i/8]&(0xff<<(i%8*8))
+		w.rest = w.rest || w.words[i/8].told != 0 && (i/8 < firstWord || i/8 > lastWord)
+	}
+	w.more = w.rest || w.marked > 0
 	return w, true
 }
 
-// ends is where the inside of the tunnel ends in f, which begins with s, if f
-// goes this way; else 0.
-func (w *way) ends(f *frame.Frame, s *start) int {
-	const within = maxWay - 1 // tells the compiler that no index is beyond
-	if f.Link != w.link || len(f.Data) < w.need {
-		return 0
-	}
-	for i := range w.count & maxWords {
-		if binary.LittleEndian.Uint64(s[w.at[i]&within:])&w.mask[i] != w.want[i] {
-			return 0
-		}
-	}
-	end := len(f.Data)
-	if w.lengths > 0 {
-		end = w.fields[0].end(s)
-		for i := uint8(1); i < w.lengths&maxLengths; i++ {
-			if w.fields[i].end(s) != end {
-				return 0
-			}
-		}
-	}
-	if end <= w.inside || end > len(f.Data) {
-		return 0
-	}
-	return end
-}
-
-// start is the first bytes of a frame, of which a way may compare any.
-type start [maxWay + 8]byte
-
-// startOf is the start of f. What a short frame lacks is there, but not looked
-// at.
+// startOf is the start of f. What a short frame lacks is there, but is not to
+// matter.
 func (d *Decoder) startOf(f *frame.Frame) *start {
 	if len(f.Data) >= len(start{}) {
 		return (*start)(f.Data)
@@ -197,36 +144,71 @@ func (d *Decoder) startOf(f *frame.Frame) *start {
 	return &d.short
 }
 
-// recall takes a way that is remembered, the last one first, and reads the
-// packet behind it. It reports false if there is none, or if what is there is
-// not as plain as that.
-func (d *Decoder) recall(f *frame.Frame, h *headers, p *frame.Packet) bool {
-	if int(f.Len) > len(f.Data) {
+// Keys tell ways apart by the protocols that the outermost headers name, if not
+// all.
+
+// ipv4Key is the key of a frame whose outermost IP header is at a place.
+func ipv4Key(s *start, at uint8) uint32 {
+	proto := s[(at+9)&within]
+	return spread(uint32(proto)<<16 ^ s.be32(at+ipv4Len)&keyMask[proto])
+}
+
+// keyMask is what tells ways apart behind an IPv4 header: the destination port of
+// UDP, flags and protocol of GRE.
+var keyMask = [256]uint32{frame.ProtoUDP: 0xffff, protoGRE: 0xffffffff}
+
+// otherKey is the key of any other frame.
+func otherKey(link frame.LinkType, s *start) uint32 {
+	at := uint8(etherLen)
+	if link == frame.LinkSLL {
+		at = sllLen
+	} else if link != frame.LinkEthernet {
+		return spread(uint32(link))
+	}
+	etherType := s.be16(at - 2)
+	for tags := 0; tags < maxTags && isTag(etherType); tags++ {
+		at += tagLen
+		etherType = s.be16(at - 2)
+	}
+	switch etherType {
+	case etherIPv4:
+		return ipv4Key(s, at)
+	case etherIPv6:
+		proto := s[(at+6)&within]
+		return spread(uint32(proto)<<16 ^ s.be32(at+ipv6Len)&keyMask[proto] ^ etherIPv6)
+	}
+	return spread(uint32(etherType))
+}
+
+// spread makes a place of a key. The factor gives the twelve most usual ones a
+// place each.
+func spread(key uint32) uint32 { return key * 0x5c0b0b0b >> 28 }
+
+// shortcut reads f by a way that is remembered. It reports false if f goes none,
+// or if what is behind it is not as plain as that.
+func (d *Decoder) shortcut(f *frame.Frame, h *headers, p *frame.Packet) bool {
+	if d.ways == nil || int(f.Len) > len(f.Data) {
 		return false
 	}
-	s, w, end := d.startOf(f), h.from, 0
-	if w != nil {
+	s := d.startOf(f)
+	w, end := h.from, 0
+	if h.again && w != nil && w.as(s, h.last) {
 		end = w.ends(f, s)
 	}
-	for next := 0; end == 0; next++ {
-		if next == maxWays || d.ways[next].need == 0 {
+	if end == 0 {
+		if w, end = d.find(f, s); w == nil {
 			return false
 		}
-		w = &d.ways[next]
-		end = w.ends(f, s)
-	}
-	if h.from != w {
-		h.notes, h.tags, h.layers, h.depth = w.notes, w.tags, w.layers, w.depth
-		h.tunnel, h.outerSrc, h.outerDst, h.from = w.tunnel, w.outerSrc, w.outerDst, w
-		h.traced, h.place = true, 0
+		h.follow(w, s)
+		h.again = h.again && s != &d.short
 	}
 	h.data, h.wire, h.packet = f.Data[:end], end, p
-	p.VLAN, p.Flags = w.vlan, w.flags
+	p.VLAN, p.Flags = h.vlan, w.flags
 	var r Reason
 	if w.version == 4 {
-		r = ipv4(h, w.inside)
+		r = ipv4(h, int(w.inside))
 	} else {
-		r = ipv6(h, w.inside)
+		r = ipv6(h, int(w.inside))
 	}
 	if r == none {
 		r = d.transport(h)
@@ -234,16 +216,133 @@ func (d *Decoder) recall(f *frame.Frame, h *headers, p *frame.Packet) bool {
 	return r == packet && h.notes == w.notes
 }
 
-// remember counts f, which found no way, and learns its way in the place of the
-// next one, if its walk was traced.
+// as reports whether a frame says the same as the last one of w.
+func (w *way) as(s, last *start) bool {
+	x := w.words[1].changes(s, last, 8) | w.words[2].changes(s, last, 16) | w.words[3].changes(s, last, 24) |
+		w.words[4].changes(s, last, 32) | w.words[5].changes(s, last, 40)
+	if w.inside >= 48 {
+		x |= w.words[6].changes(s, last, 48) | w.words[7].changes(s, last, 56) | w.words[8].changes(s, last, 64)
+	}
+	if x != 0 || !w.rest {
+		return x == 0
+	}
+	for i := range w.words {
+		x |= w.words[i].changes(s, last, i*8)
+	}
+	return x == 0
+}
+
+// ends is where the inside of the tunnel ends in f, which has the shape of w; 0 if
+// its lengths do not agree with that.
+func (w *way) ends(f *frame.Frame, s *start) int {
+	end := len(f.Data)
+	if w.lengths > 0 {
+		end = w.fields[0].end(s)
+		for i := uint8(1); i < w.lengths; i++ {
+			if w.fields[i&maxLengths].end(s) != end {
+				return 0
+			}
+		}
+	}
+	if end <= int(w.inside) || end > len(f.Data) || f.Link != w.link {
+		return 0
+	}
+	return end
+}
+
+// find is the way that f goes, and where the inside of the tunnel ends; or nil.
+func (d *Decoder) find(f *frame.Frame, s *start) (*way, int) {
+	var key uint32
+	if f.Link == frame.LinkEthernet && s.be16(etherLen-2) == etherIPv4 {
+		key = ipv4Key(s, etherLen)
+	} else {
+		key = otherKey(f.Link, s)
+	}
+	set := &d.ways[key%waySets]
+	for i := range set {
+		w := &set[i]
+		if !w.known {
+			break
+		}
+		x := w.words[1].differs(s, 8) | w.words[2].differs(s, 16) | w.words[3].differs(s, 24) |
+			w.words[4].differs(s, 32) | w.words[5].differs(s, 40)
+		if w.inside >= 48 {
+			x |= w.words[6].differs(s, 48) | w.words[7].differs(s, 56) | w.words[8].differs(s, 64)
+		}
+		if x != 0 || w.more && !w.also(s) {
+			continue
+		}
+		if end := w.ends(f, s); end > 0 {
+			return w, end
+		}
+	}
+	return nil, 0
+}
+
+// also reports whether what few ways have is there, too.
+func (w *way) also(s *start) bool {
+	x := uint64(0)
+	if w.rest {
+		for i := range w.words {
+			x |= w.words[i].differs(s, i*8)
+		}
+	}
+	for i := range w.labels[:w.marked] {
+		if s.be32(w.labels[i])>>labelShift == labelIndicator {
+			return false
+		}
+	}
+	return x == 0
+}
+
+// follow takes from a frame what it need not share with others of its way.
+func (h *headers) follow(w *way, s *start) {
+	id := w.id.of(s) | w.fixed
+	addresses := (uint64(s.be32(w.carrier+12))<<32 | uint64(s.be32(w.carrier+16))) & w.addresses
+	h.vlan = s.be16(w.vlanAt)&w.vlanMask | w.vlan
+	if h.again = h.from == w && h.tunnel.ID == id && h.addresses == addresses && !w.six; h.again {
+		h.last = s
+		return
+	}
+	src, dst := frame.Addr{Lo: addresses>>32 | w.mapped}, frame.Addr{Lo: addresses&0xffffffff | w.mapped}
+	if w.six {
+		src, dst = frame.AddrFrom16(s[w.carrier+8:]), frame.AddrFrom16(s[w.carrier+24:])
+		if h.again = h.from == w && h.tunnel.ID == id && h.tunnel.Src == src && h.tunnel.Dst == dst; h.again {
+			h.last = s
+			return
+		}
+	}
+	h.notes, h.tags, h.layers, h.depth = w.notes, w.tags, w.layers, w.depth
+	h.tunnel.Kind, h.tunnel.ID, h.tunnel.Src, h.tunnel.Dst = w.kind, id, src, dst
+	h.addresses, h.from = addresses, w
+	h.traced, h.place = true, 0
+}
+
+// remember counts f, which found no way, and learns its way, if its walk was
+// traced.
 func (d *Decoder) remember(f *frame.Frame, h *headers) {
 	d.strays++
 	if h.learning {
 		if w, ok := learn(f, h); ok {
-			d.ways[d.way] = w
-			d.way = (d.way + 1) % maxWays
+			d.keep(f, w)
 		}
 		h.trace = trace{}
 	}
 	h.learning = d.strays%learnEvery == 0
+}
+
+// keep puts a way into its set, where there is none, or in the place of one.
+func (d *Decoder) keep(f *frame.Frame, w way) {
+	if d.ways == nil {
+		d.ways = new([waySets][waysPerSet]way)
+	}
+	set := &d.ways[otherKey(f.Link, d.startOf(f))%waySets]
+	for i := range set {
+		if !set[i].known {
+			set[i] = w
+			return
+		}
+	}
+	set[d.way] = w
+	d.way = (d.way + 1) % waysPerSet
 }

@@ -2,6 +2,8 @@ package decode
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"testing"
@@ -68,7 +70,7 @@ func TestGuessedAround(t *testing.T) {
 	}
 }
 
-// TestManyWays: tunnels that take turns, more than are remembered.
+// TestManyWays: all kinds take turns, before most of their ways are known.
 func TestManyWays(t *testing.T) {
 	var d Decoder
 	b := &frame.Batch{}
@@ -83,6 +85,117 @@ func TestManyWays(t *testing.T) {
 	}
 	for i := range b.Frames {
 		checkSame(t, &b.Frames[i], &b.Packets[i], nil, b)
+	}
+}
+
+// tunnelFields are bytes that tell the tunnels of a kind apart, as offset and
+// length: addresses, ids, VLANs.
+var tunnelFields = map[string][][2]int{
+	"vn-tag": {{14, 4}}, "e-tag": {{14, 6}}, "fabricpath": {{14, 2}}, "pbb": {{14, 2}, {18, 4}}, "trill": {{16, 4}},
+	"mpls": {{14, 2}}, "mpls-3-labels": {{14, 2}, {18, 2}, {22, 2}}, "pppoe": {{16, 2}}, "gre": {{26, 8}},
+	"gre-key": {{26, 8}, {38, 4}}, "gre-checksum-key-sequence": {{26, 8}, {42, 4}}, "gre-ipv6": {{22, 32}},
+	"gre-ethernet": {{26, 8}}, "nvgre": {{26, 8}, {38, 4}}, "gre-mpls": {{26, 8}, {38, 2}}, "gre-ppp": {{26, 8}},
+	"erspan-1": {{26, 8}}, "erspan-2": {{26, 8}, {44, 2}}, "erspan-3": {{26, 8}, {44, 6}}, "ip-in-ip": {{26, 8}},
+	"ip-in-ipv6": {{22, 32}}, "ether-ip": {{26, 8}}, "mpls-in-ip": {{26, 8}, {34, 2}}, "vxlan": {{26, 8}, {46, 3}},
+	"vxlan-8472": {{26, 8}, {46, 3}}, "vxlan-ipv6": {{22, 32}, {66, 3}}, "vxlan-policy": {{26, 8}, {44, 5}},
+	"vxlan-gpe": {{26, 8}, {46, 3}}, "geneve": {{26, 8}, {46, 3}}, "geneve-options": {{26, 8}, {46, 3}},
+	"gtp-u": {{26, 8}, {46, 4}}, "gtp-u-sequence": {{26, 8}, {46, 6}}, "gtp-u-extension": {{26, 8}, {46, 4}, {55, 2}},
+	"gre-udp": {{26, 8}, {34, 2}}, "mpls-udp": {{26, 8}, {42, 2}}, "pppoe in qinq": {{14, 2}, {18, 2}, {24, 2}},
+	"gtp-u in vlan": {{14, 2}, {30, 8}, {50, 4}}, "gtp-u in mpls": {{14, 2}, {30, 8}, {50, 4}},
+	"vxlan in erspan-2": {{26, 8}, {44, 2}, {76, 8}, {96, 3}},
+}
+
+// manyTunnels are n frames, each through a tunnel of its own, of the kinds in
+// turn.
+func manyTunnels(t *testing.T, names []string, n int) *frame.Batch {
+	t.Helper()
+	random := rand.New(rand.NewPCG(1, 2))
+	b := &frame.Batch{}
+	for i := range n {
+		name := names[random.IntN(len(names))]
+		f := encap.Wrap(kind(t, name), inners[i/8%2].frame)
+		for _, field := range tunnelFields[name] {
+			for at := field[0]; at < field[0]+field[1]; at++ {
+				f[at] = byte(random.Uint32())
+			}
+		}
+		b.Frames = append(b.Frames, oneFrame(ether, f).Frames...)
+		b.Frames[i].Seq = uint64(i)
+	}
+	return b
+}
+
+// TestTunnelsOfAKind: a way or two serve thousands of tunnels, and each has its
+// own addresses, id and VLAN.
+func TestTunnelsOfAKind(t *testing.T) {
+	for name := range tunnelFields {
+		t.Run(name, func(t *testing.T) {
+			b := manyTunnels(t, []string{name}, 300)
+			var d Decoder
+			d.Decode(b)
+			for i := range b.Packets {
+				checkSame(t, &b.Frames[i], &b.Packets[i], nil, b)
+			}
+			// The first frame is learned, and the first one of IPv6 that is due.
+			if d.strays > 1+learnEvery || len(b.Packets) != len(b.Frames) || len(b.Tunnels) < len(b.Frames)-5 {
+				t.Errorf("%d strays, %d packets, %d tunnels of %d frames", d.strays, len(b.Packets), len(b.Tunnels), len(b.Frames))
+			}
+		})
+	}
+}
+
+// TestTunnelsOfUsualKinds: once all ways are known, no frame is walked any more,
+// but the first one of a batch, which is not known to be in a tunnel.
+func TestTunnelsOfUsualKinds(t *testing.T) {
+	b := manyTunnels(t, []string{
+		"vxlan", "vxlan-8472", "vxlan-ipv6", "geneve", "gtp-u", "gtp-u in vlan", "gre", "gre-key", "gre-ethernet", "gre-ipv6",
+		"nvgre", "erspan-1", "erspan-2", "erspan-3", "mpls", "mpls-3-labels", "pppoe", "pppoe in qinq", "ip-in-ip", "pbb",
+	}, 8000)
+	var d Decoder
+	for range 8 {
+		d.Decode(b)
+	}
+	before := d.strays
+	d.Decode(b)
+	if d.strays > before+1 || len(b.Packets) != len(b.Frames) {
+		t.Errorf("%d strays, before that %d; %d packets of %d frames", d.strays-before, before, len(b.Packets), len(b.Frames))
+	}
+	for i := range b.Packets {
+		checkSame(t, &b.Frames[i], &b.Packets[i], nil, b)
+	}
+}
+
+// TestLabelBecomesIndicator: behind frames with ordinary labels come some in which
+// one announces an entropy label, and those in which it was announced already.
+func TestLabelBecomesIndicator(t *testing.T) {
+	stack := func(labels ...uint32) []byte {
+		var out []byte
+		for i, label := range labels {
+			entry := label<<12 | 62
+			if i == len(labels)-1 {
+				entry |= 0x100
+			}
+			out = binary.BigEndian.AppendUint32(out, entry)
+		}
+		return eth(etherMPLS, append(out, ip4(17, rtp)...))
+	}
+	labels := []uint32{7, 16, 1<<20 - 1}
+	var stacks [][]byte
+	for _, x := range labels {
+		stacks = append(stacks, stack(x))
+		for _, y := range labels {
+			stacks = append(stacks, stack(x, y))
+			for _, z := range labels {
+				stacks = append(stacks, stack(x, y, z), stack(100, 101, x, y, z))
+			}
+		}
+	}
+	for _, before := range stacks {
+		for _, data := range stacks {
+			if len(before) == len(data) {
+				checkRecall(t, ether, 0, before, data)
+			}
+		}
 	}
 }
 
@@ -118,14 +231,17 @@ func flipped(data []byte, at int, flip byte) []byte {
 	return data
 }
 
-// checkRecall decodes a frame behind another one, and wants it read as it is
+// checkRecall decodes a frame behind four that are alike, and wants it read as it is
 // read alone.
 func checkRecall(t *testing.T, link frame.LinkType, missing uint16, before, data []byte) {
 	t.Helper()
 	var d Decoder
 	b := oneFrame(link, before)
-	b.Frames = append(b.Frames, oneFrame(link, before).Frames[0], oneFrame(link, slices.Clip(data)).Frames[0])
-	f := &b.Frames[2]
+	for range 3 { // walked, found, found again, compared with the last one
+		b.Frames = append(b.Frames, b.Frames[0])
+	}
+	b.Frames = append(b.Frames, oneFrame(link, slices.Clip(data)).Frames[0])
+	f := &b.Frames[4]
 	f.Seq, f.Len = 1, f.Len+uint32(missing)
 	d.Decode(b)
 	s := d.Stats()
