@@ -9,7 +9,8 @@ import (
 // datagram that it completes is read on as a frame is, from its transport
 // protocol on, and appended to into as a packet with the time, clock and number
 // of f. If what it holds is a fragment once more, of an IP header in a tunnel,
-// that one is joined at once.
+// that one is joined at once. The frames of all that was completed are appended to
+// into.Kept, also where nothing comes of it yet.
 func (d *Decoder) Join(f *frame.Fragment, t *frame.Tunnel, into *frame.Batch) {
 	if d.fragments == nil {
 		d.fragments = defrag.New(defrag.Limits{})
@@ -22,6 +23,7 @@ func (d *Decoder) Join(f *frame.Fragment, t *frame.Tunnel, into *frame.Batch) {
 		if !ok {
 			return
 		}
+		into.Kept = append(into.Kept, whole.Kept...)
 		n := len(into.Packets)
 		into.Packets = append(into.Packets, frame.Packet{})
 		h := d.resume(&inner, &tunnel, &whole, &into.Packets[n])
@@ -37,7 +39,7 @@ func (d *Decoder) Join(f *frame.Fragment, t *frame.Tunnel, into *frame.Batch) {
 		tunnel = h.tunnel
 		d.scratch = append(d.scratch[:0], h.data[h.off:min(h.end, len(h.data))]...)
 		inner = fragmentOf(&read, &h, 0)
-		inner.Data, inner.Outer = d.scratch, f.Outer
+		inner.Data, inner.Outer, inner.Kept = d.scratch, f.Outer, f.Kept
 	}
 }
 

@@ -99,6 +99,10 @@ type Datagram struct {
 	TTL   uint8  // of the fragment at offset 0
 	DSCP  uint8  // of the fragment at offset 0
 	Cut   bool   // the snap length cut a fragment: Data ends there
+
+	// Kept are the frames that it came in, in the order of the fragments, as far
+	// as copies of them are kept; valid until the next Add.
+	Kept []frame.Kept
 }
 
 // Table puts fragments together. It must not be used by two goroutines at a
@@ -109,6 +113,7 @@ type Table struct {
 	maxOwn   int // cells of one source
 
 	buf       []byte // the datagram given last
+	frames    []frame.Kept
 	cells     slab[cell]
 	datagrams slab[datagram]
 	sources   slab[source]
@@ -169,7 +174,7 @@ func (t *Table) Add(f *frame.Fragment) (d Datagram, ok bool) {
 		t.stats.Refused[r]++
 		return Datagram{}, false
 	}
-	p := piece{off: f.Offset, size: f.Len, kept: uint32(len(data)), more: f.More, sum: sum(data), next: none}
+	p := piece{off: f.Offset, size: f.Len, kept: uint32(len(data)), more: f.More, sum: sum(data), next: none, frame: frame.Kept{Clock: f.Clock, At: f.Kept}}
 	if i != none && t.datagrams.at(i).state != waiting {
 		switch d := t.datagrams.at(i); {
 		case d.state == refused && (p.off != 0 || f.Clock-d.first <= int64(t.limits.Linger)):
@@ -254,7 +259,13 @@ func (t *Table) whole(f *frame.Fragment) Datagram {
 	if cut {
 		t.stats.Cut++
 	}
-	return Datagram{Data: data, Len: f.Len, First: f.Clock, Count: 1, Proto: f.Proto, TTL: f.TTL, DSCP: f.DSCP, Cut: cut}
+	t.frames = t.frames[:0]
+	if f.Kept != 0 {
+		t.frames = append(t.frames, frame.Kept{Clock: f.Clock, At: f.Kept})
+	}
+	return Datagram{
+		Data: data, Len: f.Len, First: f.Clock, Count: 1, Proto: f.Proto, TTL: f.TTL, DSCP: f.DSCP, Cut: cut, Kept: t.frames,
+	}
 }
 
 // malformed is why a fragment cannot be, whatever the others are; 0 if it can.

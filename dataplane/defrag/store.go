@@ -9,7 +9,7 @@ import (
 
 const (
 	cellData = 512 // three hold the 1,480 bytes of a full Ethernet frame
-	cellSize = 552 // memory of a cell, with its piece
+	cellSize = 568 // memory of a cell, with its piece
 )
 
 // cell holds bytes of a fragment. The first one of a fragment holds its piece.
@@ -27,6 +27,8 @@ type piece struct {
 	kept uint32 // captured
 	next uint32 // piece that follows in the datagram
 	more bool
+
+	frame frame.Kept // it came in
 }
 
 // key is what the fragments of a datagram have in common.
@@ -233,6 +235,12 @@ func (t *Table) gather(d *datagram) Datagram {
 	}
 	n := 0
 	cut := false
+	t.frames = t.frames[:0]
+	for i := d.head; i != none; i = t.cells.at(i).next {
+		if k := t.cells.at(i).frame; k.At != 0 {
+			t.frames = append(t.frames, k)
+		}
+	}
 	for i := d.head; i != none && !cut; {
 		c := t.cells.at(i)
 		kept := int(c.kept)
@@ -249,7 +257,7 @@ func (t *Table) gather(d *datagram) Datagram {
 	}
 	return Datagram{
 		Data: t.buf[:n:n], Len: d.end, First: d.first, Count: d.count,
-		Proto: d.proto, TTL: d.ttl, DSCP: d.dscp, Cut: cut,
+		Proto: d.proto, TTL: d.ttl, DSCP: d.dscp, Cut: cut, Kept: t.frames,
 	}
 }
 

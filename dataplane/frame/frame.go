@@ -98,6 +98,7 @@ type Packet struct {
 	Len     uint32   // length of the payload on the wire in bytes
 	SeqNo   uint32   // TCP sequence number of the segment
 	AckNo   uint32   // TCP acknowledgment number, if TCPAck
+	Kept    uint32   // Kept.At of its frame, of a joined datagram that of the last one; see Batch.Kept
 	Loop    uint16   // as in Frame
 	ID      uint16   // identification of the IPv4 header; 0 for IPv6
 	VLAN    uint16   // outermost VLAN id, if FlagVLAN
@@ -124,6 +125,7 @@ type Fragment struct {
 	ID     uint32 // identification
 	Offset uint32 // of the payload in the datagram's payload, bytes
 	Len    uint32 // length of the payload on the wire, bytes
+	Kept   uint32 // Kept.At of its frame
 	Loop   uint16 // as in Frame
 	VLAN   uint16 // outermost VLAN id, if FlagVLAN
 	Iface  uint16 // as in Frame
@@ -135,6 +137,13 @@ type Fragment struct {
 	Depth  uint8 // IP headers around this one
 	More   bool  // more fragments follow
 	IPv6   bool
+}
+
+// Kept names a frame of which whoever reads has kept a copy, in case it is to be
+// stored. What At means is that reader's business; 0 is none.
+type Kept struct {
+	Clock int64 // of the frame
+	At    uint32
 }
 
 // Tunnel is the innermost tunnel that a packet came through: what carried it,
@@ -189,6 +198,7 @@ type Batch struct {
 	Packets   []Packet
 	Fragments []Fragment
 	Tunnels   []Tunnel // that Packets and Fragments came through, each run of equal ones once
+	Kept      []Kept   // the frames of joined datagrams, as far as copies are kept
 
 	// Free takes the batch back; set by the source. Called once, by Release.
 	Free func(*Batch)
