@@ -1,10 +1,15 @@
 // Package compress turns chunks of bytes into frames that stand alone, and
-// back: one complete frame of zstd (RFC 8878) or LZ4 for each chunk. A file of
-// such frames is what the plain tools open, any frame of it can be decoded
-// without the others, and a file that was cut loses only the last one.
+// back: one complete frame of zstd (RFC 8878) or LZ4, or one member of gzip (RFC
+// 1952), for each chunk. A file of such frames is what the plain tools open, any
+// frame of it can be decoded without the others, and a file that was cut loses
+// only the last one.
+//
+// Wireshark 4.0 reads files of many gzip members, but loses its place in those
+// of many zstd or LZ4 frames behind their first 128 KiB; they must be piped
+// through zstd -dc or lz4 -dc.
 //
 // An index lies in a skippable frame, which every zstd and LZ4 reader passes
-// over. In a plain pcapng file a frame is a section that states its length, and
+// over; with gzip, in the extra fields of empty members. In a plain pcapng file a frame is a section that states its length, and
 // a skippable frame is a block of the types for local use, which readers pass
 // over too.
 package compress
@@ -15,6 +20,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 )
@@ -27,9 +33,11 @@ const (
 	Plain Format = iota // pcapng sections as they are
 	LZ4
 	Zstd
+	Gzip
+	Formats = 4
 )
 
-var formats = [...]struct{ name, ext string }{{"none", ""}, {"lz4", ".lz4"}, {"zstd", ".zst"}}
+var formats = [Formats]struct{ name, ext string }{{"none", ""}, {"lz4", ".lz4"}, {"zstd", ".zst"}, {"gzip", ".gz"}}
 
 // String is the name of the format in settings.
 func (f Format) String() string { return formats[min(int(f), len(formats)-1)].name }
@@ -60,6 +68,7 @@ var le = binary.LittleEndian
 // Encoder makes frames. It belongs to one goroutine. The zero value is ready.
 type Encoder struct {
 	zstd [Best + 1]*zstd.Encoder
+	gzip [Best + 1]*flate.Writer
 	lz4  *lz4.Writer
 	out  appender
 }
@@ -85,6 +94,8 @@ func (e *Encoder) Append(dst []byte, f Format, l Level, chunk []byte) ([]byte, e
 		return storeLZ4(dst, chunk), nil
 	case f == LZ4:
 		return e.appendLZ4(dst, chunk)
+	case f == Gzip:
+		return e.appendGzip(dst, min(l, Best), chunk)
 	case l == Store:
 		return storeZstd(dst, chunk), nil
 	}
@@ -132,12 +143,23 @@ func (e *Encoder) appendLZ4(dst, chunk []byte) ([]byte, error) {
 // Decoder opens frames. It belongs to one goroutine. The zero value is ready.
 type Decoder struct {
 	zstd *zstd.Decoder
+	gzip io.ReadCloser
 	lz4  *lz4.Reader
 	src  sliceReader
 }
 
 // sliceReader is a bytes.Reader that is kept.
 type sliceReader struct{ b []byte }
+
+// ReadByte spares the gzip reader a buffer of its own.
+func (s *sliceReader) ReadByte() (byte, error) {
+	if len(s.b) == 0 {
+		return 0, io.EOF
+	}
+	c := s.b[0]
+	s.b = s.b[1:]
+	return c, nil
+}
 
 func (s *sliceReader) Read(p []byte) (int, error) {
 	if len(s.b) == 0 {
@@ -156,6 +178,8 @@ func (d *Decoder) Append(dst []byte, f Format, frame []byte) ([]byte, error) {
 		return append(dst, frame...), nil
 	case LZ4:
 		return d.appendLZ4(dst, frame)
+	case Gzip:
+		return d.appendGzip(dst, frame)
 	}
 	if d.zstd == nil {
 		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxPlain), zstd.WithDecoderLowmem(true))
@@ -178,12 +202,17 @@ func (d *Decoder) appendLZ4(dst, frame []byte) ([]byte, error) {
 	} else {
 		d.lz4.Reset(&d.src)
 	}
+	return readAll(dst, d.lz4)
+}
+
+// readAll adds what r gives, which must not be more than MaxPlain.
+func readAll(dst []byte, r io.Reader) ([]byte, error) {
 	had := len(dst)
 	for {
 		if len(dst) == cap(dst) {
 			dst = append(dst, 0)[:len(dst)]
 		}
-		n, err := d.lz4.Read(dst[len(dst):cap(dst)])
+		n, err := r.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
 		switch {
 		case err == io.EOF:

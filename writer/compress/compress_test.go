@@ -25,7 +25,8 @@ func section(n int) []byte {
 	return b
 }
 
-var ways = []Step{{Plain, Store}, {LZ4, Store}, {LZ4, Fast}, {Zstd, Store}, {Zstd, Fast}, {Zstd, Default}, {Zstd, Better}, {Zstd, Best}}
+var ways = []Step{{Plain, Store}, {LZ4, Store}, {LZ4, Fast}, {Zstd, Store}, {Zstd, Fast}, {Zstd, Default}, {Zstd, Better}, {Zstd, Best},
+	{Gzip, Store}, {Gzip, Fast}, {Gzip, Default}, {Gzip, Better}, {Gzip, Best}}
 
 // Frames stand alone, one behind the other, and the plain tools read them all.
 func TestFrames(t *testing.T) {
@@ -61,8 +62,9 @@ func TestFrames(t *testing.T) {
 					}
 				}
 				if skip {
-					body := file[at+SkipHeader : at+size-SkipTail(way.Format)]
-					if string(body) != "an index" || SkipLength(way.Format, file[at:]) != int64(size) {
+					body := make([]byte, 8)
+					err := ReadBack(bytes.NewReader(file), way.Format, int64(at+size), 8, body)
+					if err != nil || string(body) != "an index" || SkipLength(way.Format, file[at:]) != int64(size) {
 						t.Errorf("skippable frame: %q", body)
 					}
 				} else {
@@ -84,7 +86,7 @@ func TestFrames(t *testing.T) {
 
 func tool(t *testing.T, f Format, file, plain []byte) {
 	t.Helper()
-	name := map[Format]string{LZ4: "lz4", Zstd: "zstd"}[f]
+	name := map[Format]string{LZ4: "lz4", Zstd: "zstd", Gzip: "gzip"}[f]
 	if name == "" {
 		return
 	}
@@ -194,6 +196,35 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
+// A body of any length is read back from its end, at any place.
+func TestReadBack(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for _, f := range []Format{Plain, LZ4, Zstd, Gzip} {
+		for _, n := range []int{4, gzipPiece - 4, gzipPiece, gzipPiece + 4, 3*gzipPiece + 400} {
+			body := make([]byte, n)
+			for i := range body {
+				body[i] = byte(r.Uint32())
+			}
+			file := AppendSkippable([]byte("frames"), f, body)
+			for range 20 {
+				back := 1 + r.IntN(n)
+				got := make([]byte, 1+r.IntN(back))
+				if err := ReadBack(bytes.NewReader(file), f, int64(len(file)), int64(back), got); err != nil || !bytes.Equal(got, body[n-back:n-back+len(got)]) {
+					t.Fatalf("%v: %d bytes from %d before the end of %d: %v", f, len(got), back, n, err)
+				}
+			}
+			at := 6
+			for at < len(file) {
+				size, skip, err := Measure(f, file[at:])
+				if err != nil || !skip || SkipLength(f, file[at:]) != int64(size) {
+					t.Fatalf("%v: %d bytes at %d, %v, %v", f, size, at, skip, err)
+				}
+				at += size
+			}
+		}
+	}
+}
+
 func FuzzMeasure(f *testing.F) {
 	var enc Encoder
 	for _, way := range ways {
@@ -202,7 +233,7 @@ func FuzzMeasure(f *testing.F) {
 		f.Add(uint8(way.Format), AppendSkippable(nil, way.Format, []byte("1234")))
 	}
 	f.Fuzz(func(t *testing.T, format uint8, b []byte) {
-		n, skip, err := Measure(Format(format%3), b)
+		n, skip, err := Measure(Format(format%Formats), b)
 		if err != nil {
 			return
 		}
@@ -211,7 +242,7 @@ func FuzzMeasure(f *testing.F) {
 		}
 		if !skip {
 			var dec Decoder
-			if out, err := dec.Append(nil, Format(format%3), b[:n]); err == nil && len(out) > MaxPlain && format%3 != 0 {
+			if out, err := dec.Append(nil, Format(format%Formats), b[:n]); err == nil && len(out) > MaxPlain && format%Formats != 0 {
 				t.Fatalf("%d bytes of %d", len(out), n)
 			}
 		}

@@ -55,8 +55,10 @@ func storeLZ4(dst, chunk []byte) []byte {
 	return le.AppendUint32(dst, 0)
 }
 
-// SkipHeader is the bytes in front of what a skippable frame carries.
-const SkipHeader = 8
+// SkipHeader is how many bytes of a skippable frame SkipLength needs.
+const SkipHeader = gzipFixed + gzipExtra
+
+const skipHeader = 8 // bytes in front of what a skippable frame carries
 
 // SkipTail is the bytes behind what a skippable frame carries.
 func SkipTail(f Format) int {
@@ -69,12 +71,15 @@ func SkipTail(f Format) int {
 // AppendSkippable adds a skippable frame around body, whose length is a
 // multiple of four.
 func AppendSkippable(dst []byte, f Format, body []byte) []byte {
+	if f == Gzip {
+		return skipGzip(dst, body)
+	}
 	if f != Plain {
 		dst = le.AppendUint32(dst, skipMagic)
 		dst = le.AppendUint32(dst, uint32(len(body)))
 		return append(dst, body...)
 	}
-	size := uint32(len(body) + SkipHeader + 4)
+	size := uint32(len(body) + skipHeader + 4)
 	dst = le.AppendUint32(dst, plainSkip)
 	dst = le.AppendUint32(dst, size)
 	dst = append(dst, body...)
@@ -90,6 +95,8 @@ func Measure(f Format, b []byte) (n int, skip bool, err error) {
 	}
 	magic := le.Uint32(b)
 	switch {
+	case f == Gzip:
+		return measureGzip(b)
 	case f != Plain && magic&skipMask == skipMagic, f == Plain && magic == plainSkip:
 		n, err = measureSkip(f, b)
 		return n, true, err
@@ -108,14 +115,17 @@ func Measure(f Format, b []byte) (n int, skip bool, err error) {
 // SkipLength is the length of the skippable frame that b begins with, by its
 // first SkipHeader bytes; 0 if b begins otherwise.
 func SkipLength(f Format, b []byte) int64 {
-	if len(b) < SkipHeader {
+	if f == Gzip {
+		return int64(gzipSkip(b))
+	}
+	if len(b) < skipHeader {
 		return 0
 	}
 	size := int64(le.Uint32(b[4:]))
 	switch magic := le.Uint32(b); {
 	case f != Plain && magic&skipMask == skipMagic:
-		return size + SkipHeader
-	case f == Plain && magic == plainSkip && size >= SkipHeader+4 && size%4 == 0:
+		return size + skipHeader
+	case f == Plain && magic == plainSkip && size >= skipHeader+4 && size%4 == 0:
 		return size
 	}
 	return 0
@@ -123,6 +133,9 @@ func SkipLength(f Format, b []byte) int64 {
 
 // Magic is what every frame of a chunk begins with.
 func Magic(f Format) []byte {
+	if f == Gzip {
+		return gzipHead
+	}
 	return le.AppendUint32(nil, [...]uint32{sectionMagic, lz4Magic, zstdMagic}[f])
 }
 
@@ -135,14 +148,14 @@ func whole(n int, b []byte) (int, error) {
 }
 
 func measureSkip(f Format, b []byte) (int, error) {
-	if len(b) < SkipHeader {
+	if len(b) < skipHeader {
 		return 0, io.ErrUnexpectedEOF
 	}
 	size := int(le.Uint32(b[4:]))
 	if f != Plain {
-		return whole(size+SkipHeader, b)
+		return whole(size+skipHeader, b)
 	}
-	if size < SkipHeader+4 || size%4 != 0 {
+	if size < skipHeader+4 || size%4 != 0 {
 		return 0, fmt.Errorf("%w: block of %d bytes", ErrDamaged, size)
 	}
 	if size > len(b) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -32,11 +33,12 @@ func (f *faulty) set(fail func(op string) error) {
 
 func (f *faulty) err(op string) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.fail == nil {
+	fail := f.fail
+	f.mu.Unlock()
+	if fail == nil {
 		return nil
 	}
-	return f.fail(op)
+	return fail(op)
 }
 
 func (f *faulty) Create(path string) (File, error) {
@@ -217,8 +219,11 @@ func TestRandomFaults(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		faults := rand.New(rand.NewPCG(seed, 2))
 		put := 0
+		var mu sync.Mutex // of faults
 		for range 10 {
 			files.set(func(op string) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if faults.IntN(4) == 0 {
 					return &fs.PathError{Op: op, Path: "x", Err: syscall.EIO}
 				}
@@ -255,6 +260,9 @@ func TestVolumeGone(t *testing.T) {
 	files.mu.Lock()
 	files.volume = 1
 	files.mu.Unlock()
+	if err := os.Rename(filepath.Join(dir, idFile), filepath.Join(dir, "away")); err != nil {
+		t.Fatal(err)
+	}
 	put := fill(t, s.Shard(0), rand.New(rand.NewPCG(1, 1)), 3, 100, time.Second)
 	s.Shard(0).Flush()
 	s.Flush()
@@ -264,13 +272,29 @@ func TestVolumeGone(t *testing.T) {
 	if all, _ := filepath.Glob(filepath.Join(dir, "*", "*", ".*")); len(all) > 0 {
 		t.Errorf("files were written: %v", all)
 	}
+	s.Keep()
+	if st := s.Stats(); !st.Away || st.KeepErr == nil {
+		t.Errorf("away: %v, %v", st.Away, st.KeepErr)
+	}
+	// Back, under another number: it is known by its file.
+	if err := os.Rename(filepath.Join(dir, "away"), filepath.Join(dir, idFile)); err != nil {
+		t.Fatal(err)
+	}
+	s.Keep()
+	until(t, "writing again", func() bool { c.add(longWait); return s.Stats().Stopped == nil })
+	put = fill(t, s.Shard(0), rand.New(rand.NewPCG(1, 1)), 3, 100, time.Second)
+	s.Shard(0).Flush()
+	s.Flush()
+	if st := s.Stats(); st.Away || st.KeepErr != nil || sum(st.Stored) != uint64(len(put)) {
+		t.Errorf("back: away %v, %v, %d of %d stored", st.Away, st.KeepErr, sum(st.Stored), len(put))
+	}
 }
 
 // Where the reserve is touched RTP stops first, and SIP when half of it is gone.
 func TestReserve(t *testing.T) {
 	dir := t.TempDir()
 	files := &faulty{FS: OS}
-	s := open(t, Options{Dir: dir, FS: files, Limits: Limits{Reserve: 1 << 30}})
+	s := open(t, Options{Dir: dir, FS: files, Limits: Limits{Reserve: 1 << 30, Reservation: -1}})
 	sh := s.Shard(0)
 	for _, tc := range []struct {
 		free     int64

@@ -49,17 +49,19 @@ func (q *Query) wants(n Name) bool {
 // Fetched is what a query cost and found.
 type Fetched struct {
 	Packets  uint64
-	Segments int   // looked into
-	Frames   int   // read
-	Read     int64 // bytes of files, of indexes too
-	Damaged  int   // frames and indexes that could not be read; the rest is there
+	Segments int      // looked into
+	Frames   int      // read
+	Read     int64    // bytes of files, of indexes too
+	Damaged  int      // frames and indexes that could not be read; the rest is there
+	Missing  []string // what did not answer in time, and what of it is not there; empty if all is
 }
 
-// ref is a frame that belongs to the answer.
+// ref is a section that belongs to the answer.
 type ref struct {
-	src  int // in sources
-	key  string
-	data []byte // the frame, where it is not in the file yet
+	src   int // in sources
+	key   string
+	data  []byte // the frame, or
+	plain []byte // the section, where it is not in the file yet
 	Entry
 }
 
@@ -73,9 +75,25 @@ type source struct {
 type fetch struct {
 	q       Query
 	keys    []string
+	hashes  []uint64 // of the keys
 	sources []source
 	refs    []ref
 	Fetched
+
+	dec    compress.Decoder
+	buf    []byte
+	recent [recentFrames]decoded // frames that hold sections of many calls
+	next   int                   // of them, to be replaced
+}
+
+// recentFrames is how many decoded frames a query keeps, since a frame may hold
+// several sections of its answer.
+const recentFrames = 8
+
+type decoded struct {
+	src    int
+	offset int64
+	chunk  []byte
 }
 
 func newFetch(q Query) *fetch {
@@ -85,6 +103,9 @@ func newFetch(q Query) *fetch {
 	}
 	slices.Sort(f.keys)
 	f.keys = slices.Compact(f.keys)
+	for _, k := range f.keys {
+		f.hashes = append(f.hashes, hash(k))
+	}
 	return f
 }
 
@@ -94,10 +115,11 @@ func (f *fetch) close() {
 	}
 }
 
-// add notes a frame if its time is asked for.
-func (f *fetch) add(key string, e Entry, data []byte) {
-	if e.Last >= f.q.From && e.First <= f.q.to() {
-		f.refs = append(f.refs, ref{src: len(f.sources), key: key, Entry: e, data: data})
+// add notes a section if its time is asked for.
+func (f *fetch) add(r ref) {
+	if r.Last >= f.q.From && r.First <= f.q.to() {
+		r.src = len(f.sources)
+		f.refs = append(f.refs, r)
 	}
 }
 
@@ -110,21 +132,21 @@ func (f *fetch) source(file File, format compress.Format, had int) {
 	f.sources = append(f.sources, source{file, format})
 }
 
-// closed looks into a segment that has its index.
-func (f *fetch) closed(files FS, root string, n Name) error {
+// closed looks into a segment that has its index, if it is there.
+func (f *fetch) closed(files FS, root string, n Name) (found bool, err error) {
 	file, err := files.Open(filepath.Join(root, n.Path()), false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // retention was faster
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("open segment: %w", err)
+		return false, fmt.Errorf("open segment: %w", err)
 	}
 	f.Segments++
 	had := len(f.refs)
 	x, err := openIndex(file, n.Format)
 	if err == nil {
-		for _, k := range f.keys {
-			if err = x.find(k, func(e Entry) { f.add(k, e, nil) }); err != nil {
+		for i, k := range f.keys {
+			if err = x.find(f.hashes[i], func(e Entry) { f.add(ref{key: k, Entry: e}) }); err != nil {
 				break
 			}
 		}
@@ -134,29 +156,33 @@ func (f *fetch) closed(files FS, root string, n Name) error {
 		f.Damaged++
 	}
 	f.source(file, n.Format, had)
-	return nil
+	return true, nil
 }
 
 // open looks into a segment that is being written.
 func (f *fetch) open(s *segment) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	file, err := s.fs.Open(s.path(), false)
+	file, err := s.open()
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
 	}
 	f.Segments++
 	had := len(f.refs)
-	for _, k := range f.keys {
-		s.index.find(k, func(e Entry) {
-			var data []byte
-			if at := e.Offset - s.written; s.done {
-				data = nil // complete: written is behind the index
-			} else if at >= 0 {
-				data = slices.Clone(s.buf[at : at+int64(e.Length)])
+	for i, key := range f.keys {
+		s.index.find(f.hashes[i], func(e Entry) {
+			r := ref{key: key, Entry: e}
+			// Of one that is complete written is behind the index.
+			if at := e.Offset - s.written; at >= 0 && !s.done {
+				r.data = slices.Clone(s.buf[at : at+int64(e.Length)])
 			}
-			f.add(k, e, data)
+			f.add(r)
 		})
+		for _, k := range s.of {
+			if k.key == f.hashes[i] {
+				f.add(ref{key: key, Entry: k.Entry, plain: slices.Clone(s.group[k.At : k.At+k.Chunk])})
+			}
+		}
 	}
 	f.source(file, s.name.Format, had)
 	return nil
@@ -179,8 +205,8 @@ func (f *fetch) scan(files FS, root string, n Name) error {
 		return err
 	}
 	f.Read += s.end
-	for _, k := range f.keys {
-		s.index.find(k, func(e Entry) { f.add(k, e, nil) })
+	for i, k := range f.keys {
+		s.index.find(f.hashes[i], func(e Entry) { f.add(ref{key: k, Entry: e}) })
 	}
 	f.source(file, n.Format, had)
 	return nil
@@ -219,8 +245,6 @@ func (f *fetch) merge(ctx context.Context, emit func(p *pcap.Packet, i pcap.Inte
 		active queue
 		spare  []*loaded
 		held   int
-		dec    compress.Decoder
-		buf    []byte
 	)
 	for next := 0; next < len(f.refs) || len(active) > 0; {
 		for next < len(f.refs) && (len(active) == 0 || f.refs[next].First <= active[0].packets[0].Time) {
@@ -232,7 +256,7 @@ func (f *fetch) merge(ctx context.Context, emit func(p *pcap.Packet, i pcap.Inte
 				l, spare = spare[n-1], spare[:n-1]
 			}
 			l.order = next
-			if err := f.load(l, &f.refs[next], &dec, &buf); err != nil {
+			if err := f.load(l, &f.refs[next]); err != nil {
 				f.Damaged++
 			}
 			next++
@@ -265,35 +289,19 @@ func (f *fetch) merge(ctx context.Context, emit func(p *pcap.Packet, i pcap.Inte
 	return nil
 }
 
-// load reads a frame and takes its packets.
-func (f *fetch) load(l *loaded, r *ref, dec *compress.Decoder, buf *[]byte) error {
+// load reads a section and takes its packets.
+func (f *fetch) load(l *loaded, r *ref) error {
 	l.packets = l.room[:0]
-	src := &f.sources[r.src]
-	frame := r.data
-	if r.Length > 2*compress.MaxPlain {
-		return compress.ErrDamaged
-	}
-	if frame == nil {
-		*buf = slices.Grow((*buf)[:0], int(r.Length))[:r.Length]
-		if _, err := src.f.ReadAt(*buf, r.Offset); err != nil && err != io.EOF {
-			return fmt.Errorf("read frame: %w", err)
-		}
-		f.Read += int64(r.Length)
-		frame = *buf
-	}
-	f.Frames++
-	if crc32.Checksum(frame, table) != r.Sum {
-		return compress.ErrDamaged
-	}
-	var err error
-	if l.chunk, err = dec.Append(l.chunk[:0], src.format, frame); err != nil {
+	if r.plain != nil {
+		l.chunk = append(l.chunk[:0], r.plain...)
+	} else if err := f.section(l, r); err != nil {
 		return err
 	}
 	if err := l.read.Reset(l.chunk); err != nil {
 		return err
 	}
 	if string(l.read.Comment) != r.key {
-		return compress.ErrDamaged
+		return nil // another key with the same hash
 	}
 	var p pcap.Packet
 	for l.read.Next(&p) {
@@ -307,20 +315,77 @@ func (f *fetch) load(l *loaded, r *ref, dec *compress.Decoder, buf *[]byte) erro
 	return l.read.Err()
 }
 
+// section copies a section out of its frame.
+func (f *fetch) section(l *loaded, r *ref) error {
+	var err error
+	for i := range f.recent {
+		if c := &f.recent[i]; len(c.chunk) > 0 && c.src == r.src && c.offset == r.Offset {
+			return l.take(c.chunk, r)
+		}
+	}
+	frame := r.data
+	if frame == nil {
+		if frame, err = f.read(r); err != nil {
+			return err
+		}
+	}
+	f.Frames++
+	if crc32.Checksum(frame, table) != r.Sum {
+		return compress.ErrDamaged
+	}
+	format := f.sources[r.src].format
+	if format == compress.Plain { // a frame is one section
+		l.chunk = append(l.chunk[:0], frame...)
+		return nil
+	}
+	c := &f.recent[f.next]
+	f.next = (f.next + 1) % len(f.recent)
+	c.src, c.offset = r.src, r.Offset
+	if c.chunk, err = f.dec.Append(c.chunk[:0], format, frame); err != nil {
+		c.chunk = c.chunk[:0]
+		return err
+	}
+	return l.take(c.chunk, r)
+}
+
+// read reads a frame from its file.
+func (f *fetch) read(r *ref) ([]byte, error) {
+	if r.Length > 2*compress.MaxPlain {
+		return nil, compress.ErrDamaged
+	}
+	f.buf = slices.Grow(f.buf[:0], int(r.Length))[:r.Length]
+	if _, err := f.sources[r.src].f.ReadAt(f.buf, r.Offset); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("read frame: %w", err)
+	}
+	f.Read += int64(r.Length)
+	return f.buf, nil
+}
+
+func (l *loaded) take(chunk []byte, r *ref) error {
+	if uint64(r.At)+uint64(r.Chunk) > uint64(len(chunk)) {
+		return compress.ErrDamaged
+	}
+	l.chunk = append(l.chunk[:0], chunk[r.At:r.At+r.Chunk]...)
+	return nil
+}
+
 // Fetch calls emit with the packets of a query by time, while calls and
-// segments still grow. The packet borrows from memory that is valid during emit.
+// segments still grow: shards and writers are asked for what they hold, and
+// waited for not longer than half a second. Fetched says what is missing then.
+// The packet borrows from memory that is valid during emit.
 func (s *Spool) Fetch(ctx context.Context, q Query, emit func(p *pcap.Packet, i pcap.Interface, key string) error) (Fetched, error) {
 	f := newFetch(q)
 	defer f.close()
+	s.gather(ctx, f)
 	s.mu.Lock()
 	var open []*segment
 	for g := range s.live {
 		open = append(open, g)
 	}
-	var closed []Name
+	var closed []*kept
 	for _, k := range s.catalog {
 		if q.wants(k.Name) {
-			closed = append(closed, k.Name)
+			closed = append(closed, k)
 		}
 	}
 	s.mu.Unlock()
@@ -333,10 +398,17 @@ func (s *Spool) Fetch(ctx context.Context, q Query, emit func(p *pcap.Packet, i 
 			}
 		}
 	}
-	slices.SortFunc(closed, byPath)
-	for _, n := range closed {
-		if err := f.closed(s.fs, s.root, n); err != nil {
-			return f.Fetched, err
+	slices.SortFunc(closed, func(a, b *kept) int { return byPath(a.Name, b.Name) })
+	for _, k := range closed {
+		// One that is not there any more has moved on, or is gone.
+		for tier := k.tier; tier < len(s.tiers); tier++ {
+			found, err := f.closed(s.fs, s.tiers[tier].dir, k.Name)
+			if err != nil {
+				return f.Fetched, err
+			}
+			if found {
+				break
+			}
 		}
 	}
 	err := f.merge(ctx, emit)
@@ -348,26 +420,34 @@ func byPath(a, b Name) int { return cmp.Compare(a.Path(), b.Path()) }
 // FetchDir is Fetch for a directory that is not opened here. Hidden segments
 // are read as far as they are written.
 func FetchDir(ctx context.Context, files FS, root string, q Query, emit func(p *pcap.Packet, i pcap.Interface, key string) error) (Fetched, error) {
+	return FetchDirs(ctx, files, []string{root}, q, emit)
+}
+
+// FetchDirs is FetchDir for a directory and its further tiers.
+func FetchDirs(ctx context.Context, files FS, roots []string, q Query, emit func(p *pcap.Packet, i pcap.Interface, key string) error) (Fetched, error) {
 	f := newFetch(q)
 	defer f.close()
-	all, err := names(files, root)
-	if err != nil {
-		return f.Fetched, err
-	}
-	slices.SortFunc(all, byPath)
-	for _, n := range all {
-		if !q.wants(n) {
-			continue
-		}
-		look := f.closed
-		if n.Hidden {
-			look = f.scan
-		}
-		if err := look(files, root, n); err != nil {
+	for _, root := range roots {
+		all, err := names(files, root)
+		if err != nil {
 			return f.Fetched, err
 		}
+		slices.SortFunc(all, byPath)
+		for _, n := range all {
+			if !q.wants(n) {
+				continue
+			}
+			if n.Hidden {
+				err = f.scan(files, root, n)
+			} else {
+				_, err = f.closed(files, root, n)
+			}
+			if err != nil {
+				return f.Fetched, err
+			}
+		}
 	}
-	err = f.merge(ctx, emit)
+	err := f.merge(ctx, emit)
 	return f.Fetched, err
 }
 

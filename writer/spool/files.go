@@ -3,7 +3,6 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -137,22 +136,24 @@ func Check(files FS, root string, n Name) error {
 		if err != nil {
 			return err
 		}
-		s, err := scanSegment(f, n.Format, func(key []byte, e Entry, _ []byte) error {
-			w, ok := want[e.Offset]
-			if !ok {
-				return fmt.Errorf("frame at byte %d is not in the index: repair the segment", e.Offset)
+		s, err := scanSegment(f, n.Format, func(sections []keyed, _ []byte) error {
+			for _, k := range sections {
+				w, ok := want[place{k.Offset, k.At}]
+				if !ok {
+					return fmt.Errorf("frame at byte %d is not in the index: repair the segment", k.Offset)
+				}
+				if w != k {
+					return fmt.Errorf("frame at byte %d is not the one of the index: repair the segment", k.Offset)
+				}
+				delete(want, place{k.Offset, k.At})
 			}
-			if w.Entry != e || w.key != string(key) {
-				return fmt.Errorf("frame at byte %d is not the one of the index: repair the segment", e.Offset)
-			}
-			delete(want, e.Offset)
 			return nil
 		})
 		switch {
 		case err != nil:
 			return err
 		case s.Holes > 0 || s.Lost > 0 || len(want) > 0:
-			return fmt.Errorf("%d frames of the index are not there, %d bytes are no frames: repair the segment", len(want), s.Lost)
+			return fmt.Errorf("%d sections of the index are not there, %d bytes are no frames: repair the segment", len(want), s.Lost)
 		}
 		return nil
 	})
@@ -165,32 +166,4 @@ func Repair(files FS, root string, n Name) (Recovered, error) {
 		return Recovered{Name: n}, nil
 	}
 	return recoverSegment(files, root, n, true)
-}
-
-type keyed struct {
-	Entry
-	key string
-}
-
-// all reads the whole index, by offset.
-func (s *stored) all() (map[int64]keyed, error) {
-	b, err := s.load(0, s.entries)
-	if err != nil {
-		return nil, err
-	}
-	if crc32.Checksum(b, table) != s.sum {
-		return nil, fmt.Errorf("%w: its entries are damaged", ErrNoIndex)
-	}
-	out := make(map[int64]keyed, s.entries)
-	for i := range s.Keys {
-		name, from, to, err := s.name(i)
-		if err != nil {
-			return nil, err
-		}
-		for j := from; j < to; j++ {
-			e := parseEntry(b[j*entryBytes:])
-			out[e.Offset] = keyed{e, name}
-		}
-	}
-	return out, nil
 }

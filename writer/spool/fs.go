@@ -23,6 +23,8 @@ type FS interface {
 	SyncDir(path string) error                   // makes names in it survive a power cut
 	Space(path string) (Space, error)            // of the volume that path lies on
 	Lock(path string) (unlock func(), err error) // one process at a time
+	Allocate(path string, size int64) error      // a new file that has its blocks
+	Mounts() ([]Mount, error)
 }
 
 // File is an open file. Writes name their place, so that one that failed
@@ -40,7 +42,8 @@ type File interface {
 type Space struct {
 	Volume uint64 // which one it is
 	Total  int64
-	Free   int64 // for users without privileges
+	Free   int64  // for users without privileges
+	Kind   string // of the file system, if it is a known one
 }
 
 // OS is the file system of the machine.
@@ -49,6 +52,17 @@ var OS FS = osFS{}
 type osFS struct{}
 
 type osFile struct{ *os.File }
+
+// WriteAt lets the disk begin with large pieces at once: what is left for a
+// sync is little then, and dirty pages do not pile up in memory. A file system
+// that cannot do that writes when it likes.
+func (f osFile) WriteAt(b []byte, at int64) (int, error) {
+	n, err := f.File.WriteAt(b, at)
+	if err == nil && n >= writeSize {
+		_ = unix.SyncFileRange(int(f.Fd()), at, int64(n), unix.SYNC_FILE_RANGE_WRITE)
+	}
+	return n, err
+}
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()
@@ -100,7 +114,7 @@ func (osFS) Space(path string) (Space, error) {
 	if err := unix.Stat(path, &file); err != nil {
 		return Space{}, fmt.Errorf("ask for the volume of %s: %w", path, err)
 	}
-	return Space{Volume: file.Dev, Total: int64(st.Blocks) * st.Frsize, Free: int64(st.Bavail) * st.Frsize}, nil
+	return Space{Volume: file.Dev, Total: int64(st.Blocks) * st.Frsize, Free: int64(st.Bavail) * st.Frsize, Kind: kinds[int64(st.Type)]}, nil
 }
 
 func (osFS) Lock(path string) (func(), error) {
@@ -113,4 +127,15 @@ func (osFS) Lock(path string) (func(), error) {
 		return nil, fmt.Errorf("spool %s is used by another process: stop it, or choose another directory (%w)", path, err)
 	}
 	return func() { _ = f.Close() }, nil
+}
+
+func (osFS) Allocate(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Fallocate(int(f.Fd()), 0, 0, size), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math/bits"
 	"slices"
-	"sort"
 
 	"ringside/writer/compress"
 )
@@ -15,22 +15,23 @@ import (
 // The index of a segment is what its last frame, a skippable one, carries. All
 // is little endian:
 //
-//	entries  40 bytes each: offset u64, length u32, CRC-32C u32, packets u32,
-//	         bytes of the chunk u32, first i64, last i64; by key as in the
-//	         next table, then by offset
-//	keys     24 bytes each: hash u64, first entry u32, entries u32, place of
-//	         the name u32, its length u32; by hash, then by name
-//	names    the keys, padded to four bytes
-//	footer   64 bytes: "RSINDEX1", keys u32, entries u32, bytes of names u32,
-//	         0 u32, CRC-32C of entries u32, of keys and names u32, packets
-//	         u64, first i64, last i64, 0 u32, CRC-32C of the footer so far u32
+//	entries  44 bytes each: offset of the frame u64, its length u32, CRC-32C of
+//	         it u32, place of the section in the decoded frame u32, length of
+//	         the section u32, packets u32, first i64, last i64; by hash, then
+//	         by offset and place
+//	keys     16 bytes each: hash u64, first entry u32, entries u32; by hash
+//	footer   64 bytes: "RSINDEX2", keys u32, entries u32, frames u32, 0 u32,
+//	         CRC-32C of entries u32, of keys u32, packets u64,
+//	         first i64, last i64, 0 u32, CRC-32C of the footer so far u32
 //
-// So one call is found with three reads: footer, keys and names, its entries.
+// The key itself stands in the section, and is compared there: the index has
+// only its hash. So one call is found with three reads: the footer, some keys
+// about where the hash must stand, its entries.
 const (
-	entryBytes  = 40
-	keyBytes    = 24
+	entryBytes  = 44
+	keyBytes    = 16
 	footerBytes = 64
-	indexMagic  = "RSINDEX1"
+	indexMagic  = "RSINDEX2"
 )
 
 var (
@@ -41,50 +42,43 @@ var (
 // ErrNoIndex says that a segment has no index that can be read.
 var ErrNoIndex = errors.New("segment has no index: repair it")
 
-// Entry is one frame of a segment.
+// Entry is one section of a segment: where its frame lies, and where in it.
 type Entry struct {
 	Offset      int64
-	Length      uint32 // bytes in the file
+	Length      uint32 // bytes of the frame in the file
 	Sum         uint32 // CRC-32C of them
+	At          uint32 // where the section begins in the decoded frame
+	Chunk       uint32 // bytes of the section
 	Packets     uint32
-	Chunk       uint32 // bytes of the pcapng section
-	First, Last int64  // least and greatest time, ns
+	First, Last int64 // least and greatest time, ns
 }
 
 // index is that of a segment which is being written, in the order of the file.
 type index struct {
-	keys    map[string]uint32
-	names   []string
 	entries []Entry
-	of      []uint32 // keys of the entries
+	of      []uint64 // hashes of the keys of the entries
+	frames  uint32
 	packets uint64
 	first   int64
 	last    int64
 }
 
-func newIndex() *index { return &index{keys: map[string]uint32{}, first: never, last: -never} }
+func newIndex() *index { return &index{first: never, last: -never} }
 
-func (x *index) add(key []byte, e Entry) {
-	k, ok := x.keys[string(key)]
-	if !ok {
-		k = uint32(len(x.names))
-		name := string(key)
-		x.names = append(x.names, name)
-		x.keys[name] = k
+// add notes a section. Those of one frame come one after the other.
+func (x *index) add(key uint64, e Entry) {
+	if n := len(x.entries); n == 0 || x.entries[n-1].Offset != e.Offset {
+		x.frames++
 	}
-	x.entries, x.of = append(x.entries, e), append(x.of, k)
+	x.entries, x.of = append(x.entries, e), append(x.of, key)
 	x.packets += uint64(e.Packets)
 	x.first, x.last = min(x.first, e.First), max(x.last, e.Last)
 }
 
-// find calls f with the frames of a key.
-func (x *index) find(key string, f func(Entry)) {
-	k, ok := x.keys[key]
-	if !ok {
-		return
-	}
+// find calls f with the sections of a key.
+func (x *index) find(key uint64, f func(Entry)) {
 	for i, of := range x.of {
-		if of == k {
+		if of == key {
 			f(x.entries[i])
 		}
 	}
@@ -92,54 +86,37 @@ func (x *index) find(key string, f func(Entry)) {
 
 // body is the index as it is stored.
 func (x *index) body() []byte {
-	order := make([]uint32, len(x.names)) // of the keys
-	for i := range order {
-		order[i] = uint32(i)
-	}
-	slices.SortFunc(order, func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(hash(x.names[a]), hash(x.names[b])), cmp.Compare(x.names[a], x.names[b]))
-	})
-	rank := make([]uint32, len(order))
-	for i, k := range order {
-		rank[k] = uint32(i)
-	}
 	places := make([]int, len(x.entries))
 	for i := range places {
 		places[i] = i
 	}
-	slices.SortStableFunc(places, func(a, b int) int { return cmp.Compare(rank[x.of[a]], rank[x.of[b]]) })
+	slices.SortStableFunc(places, func(a, b int) int { return cmp.Compare(x.of[a], x.of[b]) })
 
-	b := make([]byte, 0, len(places)*entryBytes+len(order)*(keyBytes+48)+footerBytes)
-	counts := make([]uint32, len(order))
+	b := make([]byte, 0, len(places)*(entryBytes+keyBytes)+footerBytes)
 	for _, p := range places {
 		e := &x.entries[p]
-		counts[rank[x.of[p]]]++
 		b = le.AppendUint64(b, uint64(e.Offset))
-		for _, v := range []uint32{e.Length, e.Sum, e.Packets, e.Chunk} {
+		for _, v := range []uint32{e.Length, e.Sum, e.At, e.Chunk, e.Packets} {
 			b = le.AppendUint32(b, v)
 		}
 		b = le.AppendUint64(b, uint64(e.First))
 		b = le.AppendUint64(b, uint64(e.Last))
 	}
-	keys := len(b)
-	var names []byte
-	at := uint32(0)
-	for i, k := range order {
-		b = le.AppendUint64(b, hash(x.names[k]))
-		for _, v := range []uint32{at, counts[i], uint32(len(names)), uint32(len(x.names[k]))} {
-			b = le.AppendUint32(b, v)
+	tables, keys := len(b), uint32(0)
+	for from := 0; from < len(places); keys++ {
+		to := from + 1
+		for to < len(places) && x.of[places[to]] == x.of[places[from]] {
+			to++
 		}
-		names, at = append(names, x.names[k]...), at+counts[i]
+		b = le.AppendUint64(b, x.of[places[from]])
+		b = le.AppendUint32(b, uint32(from))
+		b = le.AppendUint32(b, uint32(to-from))
+		from = to
 	}
-	for len(names)%4 != 0 {
-		names = append(names, 0)
-	}
-	b = append(b, names...)
-
 	footer := len(b)
 	b = append(b, indexMagic...)
-	for _, v := range []uint32{uint32(len(order)), uint32(len(places)), uint32(len(names)), 0,
-		crc32.Checksum(b[:keys], table), crc32.Checksum(b[keys:footer], table)} {
+	for _, v := range []uint32{keys, uint32(len(places)), x.frames, 0,
+		crc32.Checksum(b[:tables], table), crc32.Checksum(b[tables:footer], table)} {
 		b = le.AppendUint32(b, v)
 	}
 	b = le.AppendUint64(b, x.packets)
@@ -149,96 +126,106 @@ func (x *index) body() []byte {
 	return le.AppendUint32(b, crc32.Checksum(b[footer:], table))
 }
 
-// stored is the index of a closed segment: its footer, keys and names. Entries
-// are read when they are asked for.
+// stored is the index of a closed segment: its footer. The rest is read when it
+// is asked for.
 type stored struct {
 	f       File
-	at      int64 // of the entries in the file
-	keys    []byte
-	names   []byte
+	format  compress.Format
+	size    int64 // of the file
+	at      int64 // of the entries, as bytes before the end of the index
+	keysAt  int64
 	entries int
 	sum     uint32 // of the entries
-	read    int64  // bytes read of the file
+	keySum  uint32
+	read    int64 // bytes read of the file
 	Summary
 }
 
 // Summary is what a segment holds.
 type Summary struct {
 	Keys        int
+	Sections    int
 	Frames      int
 	Packets     uint64
 	First, Last int64 // times of its packets, ns
 }
 
-// openIndex reads the index of a closed segment.
+// openIndex reads the footer of a closed segment.
 func openIndex(f File, format compress.Format) (*stored, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
 	}
-	end := size - int64(compress.SkipTail(format))
-	if end < footerBytes {
+	if size < footerBytes+compress.SkipHeader+int64(compress.SkipTail(format)) {
 		return nil, ErrNoIndex
 	}
 	foot := make([]byte, footerBytes)
-	if _, err := f.ReadAt(foot, end-footerBytes); err != nil {
+	if err := compress.ReadBack(f, format, size, footerBytes, foot); err != nil {
 		return nil, fmt.Errorf("read index: %w", err)
 	}
 	if string(foot[:8]) != indexMagic || le.Uint32(foot[60:]) != crc32.Checksum(foot[:60], table) {
 		return nil, ErrNoIndex
 	}
-	keys, entries, names := int64(le.Uint32(foot[8:])), int64(le.Uint32(foot[12:])), int64(le.Uint32(foot[16:]))
-	tables := keys*keyBytes + names
-	s := &stored{f: f, entries: int(entries), sum: le.Uint32(foot[24:]), at: end - footerBytes - tables - entries*entryBytes, read: footerBytes + tables}
-	if s.at < compress.SkipHeader {
+	keys, entries := int64(le.Uint32(foot[8:])), int64(le.Uint32(foot[12:]))
+	s := &stored{f: f, format: format, size: size, entries: int(entries), sum: le.Uint32(foot[24:]), keySum: le.Uint32(foot[28:]), read: footerBytes}
+	s.keysAt = footerBytes + keys*keyBytes
+	s.at = s.keysAt + entries*entryBytes
+	if s.at+compress.SkipHeader > size {
 		return nil, ErrNoIndex
 	}
-	b := make([]byte, tables)
-	if _, err := f.ReadAt(b, end-footerBytes-tables); err != nil {
-		return nil, fmt.Errorf("read index: %w", err)
-	}
-	if crc32.Checksum(b, table) != le.Uint32(foot[28:]) {
-		return nil, fmt.Errorf("%w: its keys are damaged", ErrNoIndex)
-	}
-	s.keys, s.names = b[:keys*keyBytes], b[keys*keyBytes:]
-	s.Summary = Summary{Keys: int(keys), Frames: int(entries), Packets: le.Uint64(foot[32:]),
+	s.Summary = Summary{Keys: int(keys), Sections: int(entries), Frames: int(le.Uint32(foot[16:])), Packets: le.Uint64(foot[32:]),
 		First: int64(le.Uint64(foot[40:])), Last: int64(le.Uint64(foot[48:]))}
 	return s, nil
 }
 
-// name is the i-th key, and its entries from the one to before the other.
-func (s *stored) name(i int) (name string, from, to int, err error) {
-	k := s.keys[i*keyBytes:]
-	at, n := uint64(le.Uint32(k[16:])), uint64(le.Uint32(k[20:]))
-	from = int(le.Uint32(k[8:]))
-	to = from + int(le.Uint32(k[12:]))
-	if at+n > uint64(len(s.names)) || to > s.entries {
-		return "", 0, 0, fmt.Errorf("%w: its keys are damaged", ErrNoIndex)
-	}
-	return string(s.names[at : at+n]), from, to, nil
-}
+// keysRead is how many keys are read at a time.
+const keysRead = 192
 
-// has says whether the segment holds frames of a key, and which entries.
-func (s *stored) has(key string) (from, to int, err error) {
-	h := hash(key)
-	i := sort.Search(s.Keys, func(i int) bool { return le.Uint64(s.keys[i*keyBytes:]) >= h })
-	for ; i < s.Keys && le.Uint64(s.keys[i*keyBytes:]) == h; i++ {
-		name, from, to, err := s.name(i)
-		if err != nil || name == key {
-			return from, to, err
+// has says which entries are those of a key; from equals to if there are none.
+// Hashes lie evenly, so that the place of one is nearly known before any is read.
+func (s *stored) has(key uint64) (from, to int, err error) {
+	near, _ := bits.Mul64(key, uint64(s.Keys))
+	lo, hi := 0, s.Keys // the key is in between, if anywhere
+	for a := int(near) - keysRead/2; lo < hi; {
+		a = max(min(a, hi-keysRead), lo)
+		b := min(a+keysRead, hi)
+		page := make([]byte, (b-a)*keyBytes)
+		if err := s.readBack(s.keysAt-int64(a)*keyBytes, page); err != nil {
+			return 0, 0, err
+		}
+		i := 0
+		for i < b-a && le.Uint64(page[i*keyBytes:]) < key {
+			i++
+		}
+		switch {
+		case i == b-a:
+			lo = b
+			a = (lo + hi - keysRead) / 2
+		case le.Uint64(page[i*keyBytes:]) == key:
+			k := page[i*keyBytes:]
+			from = int(le.Uint32(k[8:]))
+			if to = from + int(le.Uint32(k[12:])); to > s.entries {
+				return 0, 0, fmt.Errorf("%w: its keys are damaged", ErrNoIndex)
+			}
+			return from, to, nil
+		case i > 0:
+			return 0, 0, nil
+		default:
+			hi = a
+			a = (lo + hi - keysRead) / 2
 		}
 	}
 	return 0, 0, nil
 }
 
-// find calls f with the frames of a key.
-func (s *stored) find(key string, f func(Entry)) error {
+// find calls f with the sections of a key.
+func (s *stored) find(key uint64, f func(Entry)) error {
 	from, to, err := s.has(key)
 	if err != nil || from == to {
 		return err
 	}
 	b, err := s.load(from, to)
-	for ; len(b) > 0; b = b[entryBytes:] {
+	for ; err == nil && len(b) > 0; b = b[entryBytes:] {
 		f(parseEntry(b))
 	}
 	return err
@@ -247,16 +234,68 @@ func (s *stored) find(key string, f func(Entry)) error {
 // load reads entries as they are stored.
 func (s *stored) load(from, to int) ([]byte, error) {
 	b := make([]byte, (to-from)*entryBytes)
-	if _, err := s.f.ReadAt(b, s.at+int64(from)*entryBytes); err != nil {
-		return nil, fmt.Errorf("read index: %w", err)
+	return b, s.readBack(s.at-int64(from)*entryBytes, b)
+}
+
+func (s *stored) readBack(back int64, b []byte) error {
+	if err := compress.ReadBack(s.f, s.format, s.size, back, b); err != nil {
+		return fmt.Errorf("read index: %w", err)
 	}
 	s.read += int64(len(b))
-	return b, nil
+	return nil
 }
 
 func parseEntry(b []byte) Entry {
 	return Entry{
-		Offset: int64(le.Uint64(b)), Length: le.Uint32(b[8:]), Sum: le.Uint32(b[12:]), Packets: le.Uint32(b[16:]),
-		Chunk: le.Uint32(b[20:]), First: int64(le.Uint64(b[24:])), Last: int64(le.Uint64(b[32:])),
+		Offset: int64(le.Uint64(b)), Length: le.Uint32(b[8:]), Sum: le.Uint32(b[12:]), At: le.Uint32(b[16:]), Chunk: le.Uint32(b[20:]),
+		Packets: le.Uint32(b[24:]), First: int64(le.Uint64(b[28:])), Last: int64(le.Uint64(b[36:])),
 	}
+}
+
+// place is where a section lies: the offset of its frame, and where in it.
+type place struct {
+	offset int64
+	at     uint32
+}
+
+type keyed struct {
+	Entry
+	key uint64
+}
+
+// all reads the whole index.
+func (s *stored) all() (map[place]keyed, error) {
+	b, err := s.load(0, s.entries)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]byte, s.Keys*keyBytes)
+	if err := s.readBack(s.keysAt, keys); err != nil {
+		return nil, err
+	}
+	if crc32.Checksum(b, table) != s.sum || crc32.Checksum(keys, table) != s.keySum {
+		return nil, fmt.Errorf("%w: its entries are damaged", ErrNoIndex)
+	}
+	out := make(map[place]keyed, s.entries)
+	for ; len(keys) > 0; keys = keys[keyBytes:] {
+		from := int(le.Uint32(keys[8:]))
+		for j := from; j < min(from+int(le.Uint32(keys[12:])), s.entries); j++ {
+			e := parseEntry(b[j*entryBytes:])
+			out[place{e.Offset, e.At}] = keyed{e, le.Uint64(keys)}
+		}
+	}
+	return out, nil
+}
+
+// summary is what an index says in its footer. It counts the keys each time.
+func (x *index) summary() Summary {
+	keys := map[uint64]bool{}
+	for _, k := range x.of {
+		keys[k] = true
+	}
+	s := Summary{Keys: len(keys), Sections: len(x.entries), Frames: int(x.frames), Packets: x.packets}
+	if s.Packets > 0 {
+		s.First, s.Last = x.first, x.last
+	}
+	return s
 }

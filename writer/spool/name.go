@@ -89,7 +89,7 @@ func ParseName(path string) (Name, bool) {
 		}
 	}
 	formatKnown := false
-	for _, f := range []compress.Format{compress.Plain, compress.LZ4, compress.Zstd} {
+	for _, f := range []compress.Format{compress.Plain, compress.LZ4, compress.Zstd, compress.Gzip} {
 		if f.Ext() == ext {
 			n.Format, formatKnown = f, true
 		}
@@ -110,11 +110,13 @@ func keyOf(key string) string {
 	return fmt.Sprintf("%s#%016x", key[:maxKey-17], hash(key))
 }
 
-// hash is FNV-1a, 64 bits.
-func hash(s string) uint64 {
+// hash is FNV-1a, 64 bits, mixed: an index relies on hashes that lie evenly,
+// also those of keys that differ in their last letters only.
+func hash[T string | []byte](s T) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(s) {
 		h = (h ^ uint64(s[i])) * 1099511628211
 	}
-	return h
+	h = (h ^ h>>32) * 0xD6E8FEB86659FD93
+	return h ^ h>>32
 }

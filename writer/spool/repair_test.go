@@ -18,7 +18,7 @@ import (
 // written is a spool directory with one segment of SIP, closed, and its packets.
 func written(t *testing.T, f compress.Ladder) (dir string, n Name, all []sent) {
 	t.Helper()
-	o := Options{Dir: t.TempDir()}
+	o := Options{Dir: t.TempDir(), Together: [Classes]int{SIP: 8 << 10}} // damage costs whole frames
 	for c := range o.Ladders {
 		o.Ladders[c] = f
 	}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -18,15 +17,27 @@ type Limits struct {
 	Age     [Classes]time.Duration // by the clock of the machine; 0: none
 	Total   int64                  // of all classes; default 80 % of the volume, or what Reserve leaves
 	Reserve int64                  // bytes of the volume that stay free; default 5 % of it or 10 GiB, whichever is more
+
+	// Reservation is the part of Reserve that a file holds, and that is given
+	// back to databases and logs when somebody else has filled the volume.
+	// Default a tenth, at most 1 GiB; negative: none.
+	Reservation int64
 }
 
-const leastReserve = 10 << 30
+const (
+	leastReserve    = 10 << 30
+	mostReservation = 1 << 30
+)
 
 // fit fills in what is not said, and refuses what cannot be.
 func (l Limits) fit(s Space) (Limits, error) {
 	if l.Reserve <= 0 {
 		l.Reserve = max(s.Total/20, leastReserve)
 	}
+	if l.Reservation == 0 {
+		l.Reservation = min(l.Reserve/10, mostReservation)
+	}
+	l.Reservation = min(max(l.Reservation, 0), l.Reserve)
 	room := s.Total - l.Reserve
 	if room <= 0 {
 		return l, fmt.Errorf("the reserve of %s leaves nothing of a volume of %s: choose a larger volume, or a smaller reserve", Bytes(l.Reserve), Bytes(s.Total))
@@ -48,16 +59,18 @@ func (l Limits) fit(s Space) (Limits, error) {
 	return l, nil
 }
 
-// Bytes prints a number of bytes with its unit, as 1.5 GiB.
-type Bytes int64
-
-func (b Bytes) String() string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
-	v, u := float64(b), 0
-	for v >= 1024 && u < len(units)-1 {
-		v, u = v/1024, u+1
+// describe says what a directory may hold, for people.
+func (l Limits) describe(dir string, s Space) string {
+	text := fmt.Sprintf("spool %s: %s of a volume of %s, %s stay free", dir, Bytes(l.Total), Bytes(s.Total), Bytes(l.Reserve))
+	for c := range Class(Classes) {
+		if l.Bytes[c] > 0 {
+			text += fmt.Sprintf(", %s at most %s", c, Bytes(l.Bytes[c]))
+		}
+		if l.Age[c] > 0 {
+			text += fmt.Sprintf(", %s at most %.4g days", c, l.Age[c].Hours()/24)
+		}
 	}
-	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + units[u]
+	return text
 }
 
 // Hold keeps the packets of a call from being removed.
@@ -70,7 +83,8 @@ type Hold struct {
 type Pruned struct {
 	Segments [Classes]uint64
 	Bytes    [Classes]uint64
-	Held     int64 // bytes of segments that stay because of holds, the last time
+	Moved    uint64 // segments that went on to the next tier
+	Held     int64  // bytes of segments that stay because of holds, the last time
 }
 
 // Forecast is how long a class lasts at the rate of its last day.
@@ -79,10 +93,17 @@ type Forecast struct {
 	Lasts time.Duration // 0: not known
 }
 
+// spot is where a segment lies: in which tier, under which name.
+type spot struct {
+	tier int
+	name Name
+}
+
 // kept is a closed segment.
 type kept struct {
 	Name
 	Bytes int64
+	tier  int
 }
 
 // plan chooses the segments to remove. They are sorted by their minute. Held
@@ -178,7 +199,7 @@ func (s *Spool) Hold(calls []Hold) {
 // read is not held.
 func (s *Spool) holds(k *kept, held []Hold) bool {
 	found := false
-	_ = withFile(s.fs, filepath.Join(s.root, k.Path()), func(f File) error {
+	_ = withFile(s.fs, filepath.Join(s.tiers[k.tier].dir, k.Path()), func(f File) error {
 		var x *stored
 		for _, h := range held {
 			if k.Minute+minute+int64(slack) < h.From || k.Minute > h.To+int64(slack) {
@@ -190,7 +211,7 @@ func (s *Spool) holds(k *kept, held []Hold) bool {
 					return err
 				}
 			}
-			if from, to, err := x.has(h.Key); err == nil && from < to {
+			if from, to, err := x.has(hash(h.Key)); err == nil && from < to {
 				found = true
 				return nil
 			}
@@ -216,108 +237,175 @@ func (s *Spool) keep() {
 	}
 }
 
-// Keep removes what is beyond the limits, and looks whether the volume still
-// has room. It runs by itself every ten seconds.
+// Keep moves and removes what is beyond the limits, and looks whether the
+// volume is there and has room. It runs by itself every ten seconds.
 func (s *Spool) Keep() {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
 	var errs []error
 	if s.rescan.Swap(false) {
 		errs = append(errs, s.load())
 	}
-	err := s.mounted()
-	space, err2 := s.fs.Space(s.root)
-	if err = errors.Join(err, err2); err == nil {
-		err = s.prune(space)
+	s.look() // before segments are moved, which may take long
+	for i := len(s.tiers) - 1; i >= 0; i-- {
+		if err := s.prune(i); err != nil {
+			errs = append(errs, err)
+		}
 	}
-	err = errors.Join(append(errs, err)...)
+	errs = append(errs, s.look())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keepErr = err
+	s.keepErr = errors.Join(errs...)
 }
 
-func (s *Spool) prune(space Space) error {
+// look says to the writers whether they may write, and keeps the reservation.
+func (s *Spool) look() error {
+	t := s.tiers[0]
+	space, err := t.mounted(s.fs)
+	s.away.Store(err != nil)
+	if err != nil {
+		return err
+	}
+	free := t.reserve(s.fs, space)
+	short := int32(0)
+	switch {
+	case free < t.limits.Reserve/2:
+		short = 2
+	case free < t.limits.Reserve:
+		short = 1
+	}
+	s.short.Store(short)
+	return nil
+}
+
+// prune moves what is beyond the limits of a tier to the next, or, if it is the
+// last, removes it.
+func (s *Spool) prune(tier int) error {
+	t := s.tiers[tier]
+	space, err := t.mounted(s.fs)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	held, all := s.held, make([]*kept, 0, len(s.catalog))
 	for _, k := range s.catalog {
-		all = append(all, k)
+		if k.tier == tier {
+			all = append(all, k)
+		}
 	}
 	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b *kept) int {
 		return cmp.Or(cmp.Compare(a.Minute, b.Minute), cmp.Compare(a.Path(), b.Path()))
 	})
-	limits := s.opts.Limits
-	remove, pinned := limits.plan(all, space.Free, s.opts.Now().UnixNano(), func(k *kept) bool { return s.holds(k, held) })
+	last := tier == len(s.tiers)-1
+	free := space.Free + t.reserved.Load()
+	remove, pinned := t.limits.plan(all, free, s.opts.Now().UnixNano(), func(k *kept) bool { return last && s.holds(k, held) })
 	var errs []error
 	for _, k := range remove {
-		path := k.Path()
-		if err := s.fs.Remove(filepath.Join(s.root, path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove segment: %w", err))
+		if !last {
+			err := s.move(k)
+			if err == nil {
+				free += k.Bytes
+				continue
+			}
+			errs = append(errs, err)
+			// What cannot be moved stays, unless there is no room for what is new.
+			if free >= t.limits.Reserve || s.holds(k, held) {
+				continue
+			}
+		}
+		if err := s.remove(k); err != nil {
+			errs = append(errs, err)
 			continue
 		}
-		// The folders above, if they are empty now; not, if not.
-		if s.fs.Remove(filepath.Dir(filepath.Join(s.root, path))) == nil {
-			_ = s.fs.Remove(filepath.Dir(filepath.Dir(filepath.Join(s.root, path))))
-		}
-		space.Free += k.Bytes
-		s.mu.Lock()
-		delete(s.catalog, path)
-		s.pruned.Segments[k.Class]++
-		s.pruned.Bytes[k.Class] += uint64(k.Bytes)
-		s.mu.Unlock()
+		free += k.Bytes
 	}
-	short := int32(0)
-	switch {
-	case space.Free < limits.Reserve/2:
-		short = 2
-	case space.Free < limits.Reserve:
-		short = 1
-	}
-	s.short.Store(short)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pruned.Held = pinned
-	for c := range Class(Classes) {
-		s.forecast[c] = limits.forecast(c, all)
+	if last {
+		s.pruned.Held = pinned
+	}
+	if tier == 0 {
+		for c := range Class(Classes) {
+			s.forecast[c] = s.forecastOf(c, all)
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// load fills the catalog from the names of the files.
-func (s *Spool) load() error {
-	catalog := map[string]*kept{}
-	all, err := names(s.fs, s.root)
-	if err != nil {
-		return err
+// forecastOf is the forecast of a class at the rate of the first tier, for all
+// tiers together.
+func (s *Spool) forecastOf(c Class, all []*kept) Forecast {
+	var sum Limits
+	for _, t := range s.tiers {
+		quota := t.limits.Bytes[c]
+		if quota <= 0 {
+			quota = t.limits.Total
+		}
+		sum.Bytes[c] += quota
 	}
-	for _, n := range all {
-		if n.Hidden {
-			continue
-		}
-		k := &kept{Name: n}
-		err := withFile(s.fs, filepath.Join(s.root, n.Path()), func(f File) error {
-			var err error
-			k.Bytes, err = f.Size()
-			return err
-		})
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read size of segment: %w", err)
-		}
-		catalog[n.Path()] = k
+	sum.Age = s.tiers[len(s.tiers)-1].limits.Age
+	return sum.forecast(c, all)
+}
+
+// remove unlinks a segment.
+func (s *Spool) remove(k *kept) error {
+	if err := unlink(s.fs, s.tiers[k.tier].dir, k.Name); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for path, k := range catalog {
-		if s.catalog[path] == nil {
-			if s.catalog == nil {
-				s.catalog = map[string]*kept{}
+	delete(s.catalog, spot{k.tier, k.Name})
+	s.pruned.Segments[k.Class]++
+	s.pruned.Bytes[k.Class] += uint64(k.Bytes)
+	return nil
+}
+
+func unlink(files FS, dir string, n Name) error {
+	path := filepath.Join(dir, n.Path())
+	if err := files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove segment: %w", err)
+	}
+	// The folders above, if they are empty now; not, if not.
+	if files.Remove(filepath.Dir(path)) == nil {
+		_ = files.Remove(filepath.Dir(filepath.Dir(path)))
+	}
+	return nil
+}
+
+// load fills the catalog from the names of the files.
+func (s *Spool) load() error {
+	catalog := map[spot]*kept{}
+	for i, t := range s.tiers {
+		all, err := names(s.fs, t.dir)
+		if err != nil {
+			return err
+		}
+		for _, n := range all {
+			if n.Hidden {
+				continue
 			}
-			s.catalog[path] = k
+			k := &kept{Name: n, tier: i}
+			err := withFile(s.fs, filepath.Join(t.dir, n.Path()), func(f File) error {
+				var err error
+				k.Bytes, err = f.Size()
+				return err
+			})
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("read size of segment: %w", err)
+			}
+			catalog[spot{i, n}] = k
 		}
 	}
-	if s.catalog == nil {
-		s.catalog = catalog
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at, k := range catalog {
+		if s.catalog[at] == nil {
+			s.catalog[at] = k
+		}
 	}
 	return nil
 }

@@ -38,15 +38,19 @@ type scanner struct {
 	read   pcap.Reader
 	chunk  []byte
 
+	found []keyed // sections of the frame at hand
 	index *index
 	Damage
 	end    int64 // behind the last whole frame
 	index0 int64 // where the frames of an index begin; 0 if there is none
 }
 
+// eachFrame is called with the sections of a frame and its bytes.
+type eachFrame func(sections []keyed, frame []byte) error
+
 // scan reads a segment frame by frame. Each, if it is not nil, is called with
 // every whole frame.
-func (s *scanner) scan(f io.ReaderAt, size int64, each func(key []byte, e Entry, frame []byte) error) error {
+func (s *scanner) scan(f io.ReaderAt, size int64, each eachFrame) error {
 	buf := make([]byte, window)
 	var at, had int64 // place of buf, bytes in it
 	fill := func(to int64) error {
@@ -103,7 +107,7 @@ func (s *scanner) scan(f io.ReaderAt, size int64, each func(key []byte, e Entry,
 
 // frame takes the frame that b begins with, and returns its length, or 0 if
 // there is no whole one.
-func (s *scanner) frame(b []byte, pos int64, each func(key []byte, e Entry, frame []byte) error) (int, error) {
+func (s *scanner) frame(b []byte, pos int64, each eachFrame) (int, error) {
 	n, skip, err := compress.Measure(s.format, b)
 	if err != nil || skip {
 		return 0, nil
@@ -111,26 +115,42 @@ func (s *scanner) frame(b []byte, pos int64, each func(key []byte, e Entry, fram
 	if s.chunk, err = s.dec.Append(s.chunk[:0], s.format, b[:n]); err != nil {
 		return 0, nil
 	}
-	e := Entry{Offset: pos, Length: uint32(n), Sum: crc32.Checksum(b[:n], table), Chunk: uint32(len(s.chunk)), First: never, Last: -never}
-	if s.read.Reset(s.chunk) != nil {
-		return 0, nil
+	s.found = s.found[:0]
+	sum := crc32.Checksum(b[:n], table)
+	for at := 0; at < len(s.chunk); {
+		k, ok := s.section(s.chunk[at:])
+		if !ok {
+			return 0, nil
+		}
+		k.Offset, k.Length, k.Sum, k.At = pos, uint32(n), sum, uint32(at)
+		s.found = append(s.found, k)
+		at += int(k.Chunk)
 	}
-	var p pcap.Packet
-	for s.read.Next(&p) {
-		e.Packets++
-		e.First, e.Last = min(e.First, p.Time), max(e.Last, p.Time)
+	for _, k := range s.found {
+		s.index.add(k.key, k.Entry)
 	}
-	if s.read.Err() != nil || e.Packets == 0 {
-		return 0, nil
-	}
-	s.index.add(s.read.Comment, e)
 	if each != nil {
-		return n, each(s.read.Comment, e, b[:n])
+		return n, each(s.found, b[:n])
 	}
 	return n, nil
 }
 
-func scanSegment(f File, format compress.Format, each func(key []byte, e Entry, frame []byte) error) (*scanner, error) {
+// section reads the section that b begins with.
+func (s *scanner) section(b []byte) (keyed, bool) {
+	n := pcap.SectionLength(b)
+	if n == 0 || n > int64(len(b)) || s.read.Reset(b[:n]) != nil {
+		return keyed{}, false
+	}
+	k := keyed{key: hash(s.read.Comment), Entry: Entry{Chunk: uint32(n), First: never, Last: -never}}
+	var p pcap.Packet
+	for s.read.Next(&p) {
+		k.Packets++
+		k.First, k.Last = min(k.First, p.Time), max(k.Last, p.Time)
+	}
+	return k, s.read.Err() == nil && k.Packets > 0
+}
+
+func scanSegment(f File, format compress.Format, each eachFrame) (*scanner, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
@@ -244,9 +264,11 @@ func copyFrames(out File, n Name, from File) error {
 		buf = buf[:0]
 		return nil
 	}
-	_, err := scanSegment(from, n.Format, func(key []byte, e Entry, frame []byte) error {
-		e.Offset = at
-		x.add(key, e)
+	_, err := scanSegment(from, n.Format, func(sections []keyed, frame []byte) error {
+		for _, k := range sections {
+			k.Offset = at
+			x.add(k.key, k.Entry)
+		}
 		buf, at = append(buf, frame...), at+int64(len(frame))
 		if len(buf) >= writeSize {
 			return write()
@@ -260,12 +282,4 @@ func copyFrames(out File, n Name, from File) error {
 		err = closeRecovered(out, n, x, at)
 	}
 	return err
-}
-
-func (x *index) summary() Summary {
-	s := Summary{Keys: len(x.names), Frames: len(x.entries), Packets: x.packets}
-	if s.Packets > 0 {
-		s.First, s.Last = x.first, x.last
-	}
-	return s
 }

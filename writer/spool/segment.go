@@ -31,11 +31,15 @@ type segment struct {
 	mu      sync.Mutex
 	f       File
 	index   *index
-	buf     []byte // frames not yet in the file
-	written int64  // bytes in the file; buf belongs behind them
-	done    bool   // the file is complete and has its name; written is all of it
+	group   []byte  // sections that become one frame
+	of      []keyed // those sections; At is their place
+	buf     []byte  // frames not yet in the file
+	written int64   // bytes in the file; buf belongs behind them
+	done    bool    // the file is complete and has its name; written is all of it
 
-	since    time.Time // when the oldest byte of buf came
+	enc      *compress.Encoder
+	level    compress.Level
+	since    time.Time // when the oldest byte of group and buf came
 	used     time.Time // when the last one came
 	synced   time.Time
 	dirty    bool // written to since then
@@ -45,7 +49,7 @@ type segment struct {
 
 // createSegment begins a file under a hidden name that is free, as is the one
 // that it will have.
-func createSegment(files FS, root string, n Name, now time.Time) (*segment, error) {
+func createSegment(files FS, root string, n Name, enc *compress.Encoder, now time.Time) (*segment, error) {
 	if err := files.MkdirAll(filepath.Dir(filepath.Join(root, n.Path()))); err != nil {
 		return nil, fmt.Errorf("make spool folder: %w", err)
 	}
@@ -53,7 +57,7 @@ func createSegment(files FS, root string, n Name, now time.Time) (*segment, erro
 	if err != nil {
 		return nil, err
 	}
-	return &segment{name: n, root: root, fs: files, f: f, index: newIndex(), used: now, synced: now,
+	return &segment{name: n, root: root, fs: files, f: f, enc: enc, index: newIndex(), used: now, synced: now,
 		buf: make([]byte, 0, writeSize+compress.Bound(maxChunk))}, nil
 }
 
@@ -87,33 +91,61 @@ func (s *segment) final() Name {
 	return n
 }
 
-// path is where the file is; the lock is held.
-func (s *segment) path() string {
-	if s.done {
-		return filepath.Join(s.root, s.final().Path())
+// open opens the file for reading, whether it has its name or not yet.
+func (s *segment) open() (File, error) {
+	file, err := s.fs.Open(filepath.Join(s.root, s.name.Path()), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.fs.Open(filepath.Join(s.root, s.final().Path()), false)
 	}
-	return filepath.Join(s.root, s.name.Path())
+	return file, err
 }
 
-// add appends the frame of a chunk to the buffer.
-func (s *segment) add(enc *compress.Encoder, l compress.Level, k *chunk, section []byte, now time.Time) error {
+// add takes a section. Those that are compressed together are kept until there
+// are that many bytes of them.
+func (s *segment) add(l compress.Level, k *chunk, section []byte, together int, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	had := len(s.buf)
-	buf, err := enc.Append(s.buf, s.name.Format, l, section)
-	if err != nil {
-		return err
-	}
-	if had == 0 {
+	if s.empty() {
 		s.since = now
 	}
-	s.buf, s.used = buf, now
-	s.index.add(section[k.keyAt:k.keyAt+k.keyLen], Entry{
-		Offset: s.written + int64(had), Length: uint32(len(buf) - had), Sum: crc32.Checksum(buf[had:], table),
-		Packets: k.packets, Chunk: k.len, First: k.first, Last: k.last,
-	})
-	return nil
+	s.used, s.level = now, l
+	s.of = append(s.of, keyed{key: k.key, Entry: Entry{At: uint32(len(s.group)), Packets: k.packets, Chunk: k.len, First: k.first, Last: k.last}})
+	if together <= len(section) && len(s.group) == 0 {
+		return s.frame(section) // it needs no copy
+	}
+	s.group = append(s.group, section...)
+	if len(s.group) < together {
+		return nil
+	}
+	return s.join()
 }
+
+// join makes a frame of the group.
+func (s *segment) join() error {
+	if len(s.group) == 0 {
+		return nil
+	}
+	return s.frame(s.group)
+}
+
+// frame appends the frame of some sections, those in of, to the buffer.
+func (s *segment) frame(sections []byte) error {
+	had := len(s.buf)
+	buf, err := s.enc.Append(s.buf, s.name.Format, s.level, sections)
+	s.buf = buf
+	if err == nil {
+		at, sum := s.written+int64(had), crc32.Checksum(buf[had:], table)
+		for _, k := range s.of {
+			k.Offset, k.Length, k.Sum = at, uint32(len(buf)-had), sum
+			s.index.add(k.key, k.Entry)
+		}
+	}
+	s.of, s.group = s.of[:0], s.group[:0]
+	return err
+}
+
+// empty says that nothing waits to be written.
+func (s *segment) empty() bool { return len(s.buf)+len(s.group) == 0 }
 
 // size is what the file will have, without its index.
 func (s *segment) size() int64 { return s.written + int64(len(s.buf)) }
@@ -121,23 +153,32 @@ func (s *segment) size() int64 { return s.written + int64(len(s.buf)) }
 // full says that the segment should be closed.
 func (s *segment) full() bool { return s.size() >= maxSegment || len(s.index.entries) >= maxEntries }
 
-// flush writes the buffer. After an error the buffer stays, and is written to
+// flush writes all there is. After an error the buffer stays, and is written to
 // the same place the next time.
 func (s *segment) flush() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.flushLocked()
+	err := s.join()
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.put()
 }
 
-func (s *segment) flushLocked() error {
+// put writes the frames there are, and lets the group grow. Who reads is not
+// kept waiting by the disk: the buffer does not change until it is written.
+func (s *segment) put() error {
 	if len(s.buf) == 0 {
 		return nil
 	}
 	if _, err := s.f.WriteAt(s.buf, s.written); err != nil {
 		return fmt.Errorf("write segment: %w", err)
 	}
+	s.dirty = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.written += int64(len(s.buf))
-	s.buf, s.dirty = s.buf[:0], true
+	s.buf = s.buf[:0]
 	return nil
 }
 
@@ -159,9 +200,7 @@ func (s *segment) sync(now time.Time) error {
 // finish writes the index, syncs and renames. Every step may be done again
 // after an error.
 func (s *segment) finish(now time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.flushLocked(); err != nil {
+	if err := s.flush(); err != nil {
 		return err
 	}
 	end, err := writeIndex(s.f, s.name.Format, s.index, s.written)
@@ -175,6 +214,8 @@ func (s *segment) finish(now time.Time) error {
 	if err := publish(s.fs, s.root, s.name); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.done, s.written = true, end
 	return nil
 }

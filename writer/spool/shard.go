@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"ringside/dataplane/frame"
@@ -27,9 +28,8 @@ type chunk struct {
 	first, last int64 // least and greatest time
 	len         uint32
 	packets     uint32
-	next, prev  int32 // by age, in the shard that fills it
-	keyAt       uint16
-	keyLen      uint16
+	next, prev  int32  // by age, in the shard that fills it
+	key         uint64 // hash of the key of the call
 	class       Class
 	order       uint8
 	ifaces      uint8
@@ -50,6 +50,9 @@ type Shard struct {
 	spool  *Spool
 	writer *writer
 
+	asks    chan *ask
+	filling atomic.Int32 // chunks
+
 	oldest int64 // clock at which the oldest chunk was begun; never if there is none
 	head   int32 // chunks being filled by age
 	tail   int32
@@ -64,6 +67,9 @@ const never = 1<<63 - 1
 // not stored, since the section carries the key. It returns false, and counts,
 // if there is no memory.
 func (s *Shard) Put(t *Tape, c Class, key string, clock int64, link frame.LinkType, p *pcap.Packet) bool {
+	if len(s.asks) > 0 {
+		s.answer()
+	}
 	if clock-s.oldest >= int64(s.spool.opts.ChunkAge) && s.oldest != never {
 		s.Tick(clock)
 	}
@@ -114,9 +120,12 @@ func (s *Shard) Drop(t *Tape) {
 	*t = Tape{}
 }
 
-// Tick writes the chunks that are due at this clock. Put does so too: Tick is
-// for quiet times.
+// Tick writes the chunks that are due at this clock, and those that a Fetch
+// waits for. Put does so too: Tick is for quiet times.
 func (s *Shard) Tick(clock int64) {
+	if len(s.asks) > 0 {
+		s.answer()
+	}
 	for s.head != none && clock-s.spool.arena.chunks[s.head].born >= int64(s.spool.opts.ChunkAge) {
 		s.seal(s.head)
 	}
@@ -126,6 +135,34 @@ func (s *Shard) Tick(clock int64) {
 func (s *Shard) Flush() {
 	for s.head != none {
 		s.seal(s.head)
+	}
+}
+
+// ask is what a fetch wants of a shard: that it writes what it holds of some
+// calls.
+type ask struct {
+	keys []uint64 // sorted
+	done chan struct{}
+}
+
+// answer writes the chunks that are asked for. It runs through all that the
+// shard fills, some tens of nanoseconds for each.
+func (s *Shard) answer() {
+	for {
+		select {
+		case a := <-s.asks:
+			for page := s.head; page != none; {
+				k := &s.spool.arena.chunks[page]
+				next := k.next
+				if _, found := slices.BinarySearch(a.keys, k.key); found {
+					s.seal(page)
+				}
+				page = next
+			}
+			close(a.done)
+		default:
+			return
+		}
 	}
 }
 
@@ -191,7 +228,7 @@ func (s *Shard) begin(t *Tape, c Class, key string, clock int64, p *pcap.Packet)
 	s.gens[page] = s.gen
 	a.chunks[page] = chunk{
 		born: clock, first: p.Time, last: p.Time, len: uint32(len(buf)), class: c, order: order,
-		keyLen: uint16(len(key)), keyAt: commentAt, prev: s.tail, next: none,
+		key: hash(key), prev: s.tail, next: none,
 	}
 	if s.tail == none {
 		s.head, s.oldest = page, clock
@@ -199,13 +236,10 @@ func (s *Shard) begin(t *Tape, c Class, key string, clock int64, p *pcap.Packet)
 		a.chunks[s.tail].next = page
 	}
 	s.tail = page
+	s.filling.Add(1)
 	*t = Tape{page: page + 1, gen: s.gen, order: order}
 	return page
 }
-
-// commentAt is where the key stands in a section: the first option behind the
-// fixed part of its header.
-const commentAt = 24 + 4
 
 // maxInterface is the room that an interface is given in a chunk.
 const maxInterface = 128
@@ -246,6 +280,7 @@ func (s *Shard) unlink(page int32) {
 	chunks := s.spool.arena.chunks
 	k := &chunks[page]
 	s.gens[page] = 0
+	s.filling.Add(-1)
 	if k.prev == none {
 		s.head = k.next
 	} else {

@@ -4,10 +4,11 @@
 // Packets come clustered by call: a Shard copies each into the chunk of its
 // Tape, in an arena outside the Go heap. A chunk is a complete pcapng section,
 // with the key of the call as its comment. One that is full, old, or of a
-// minute that is over goes to a writer, becomes one frame (writer/compress), and
-// is appended to the segment of its class and minute. A segment ends with its
-// index, in a skippable frame, so that it is an ordinary capture file for
-// everybody else: zstd -dc segment | tshark -r -.
+// minute that is over goes to a writer, becomes a frame (writer/compress), alone
+// or with sections of other calls, and is appended to the segment of its class
+// and minute. A segment ends with its index, in a skippable frame, so that it is
+// an ordinary capture file for everybody else: tshark -r segment.
+// docs/spool.md has the reasons and what users should know.
 //
 // # What a crash may cost
 //
@@ -50,22 +51,32 @@ type Options struct {
 	Section    pcap.Section // of every section; Comment is the key of the call
 
 	ChunkAge time.Duration // by the frames' clock, until a chunk is written; default 10 s
-	FlushAge time.Duration // until bytes are written to the file; default 1 s
+	FlushAge time.Duration // until bytes are written to the file; default 5 s
 	SyncAge  time.Duration // until the file is synced; default 5 s
 
 	// Ladders say how each class is compressed. By default SIP and REGISTER
-	// with zstd, less hard the more there is to do; RTP not at all, since its
+	// with gzip, less hard the more there is to do; RTP not at all, since its
 	// payload hardly shrinks.
 	Ladders [Classes]compress.Ladder
 
-	Limits Limits
-	Hold   []Hold           // held calls from the start on: the first pruning is part of Open
-	Now    func() time.Time // default time.Now
+	// Together is how many bytes of sections of each class make one frame. Where
+	// they are compressed, small messages shrink twice as much together; but who
+	// wants one call decodes the frame. By default 256 KiB of SIP and REGISTER,
+	// and one section of RTP.
+	Together [Classes]int
+
+	Limits Limits // of Dir
+	Tiers  []Tier // further directories, in the order in which segments move on
+	// AllowRoot lets the spool lie on the root file system although a larger
+	// one is mounted.
+	AllowRoot bool
+	Hold      []Hold           // held calls from the start on: the first pruning is part of Open
+	Now       func() time.Time // default time.Now
 }
 
 var (
-	signallingLadder = compress.Ladder{{Format: compress.Zstd, Level: compress.Better}, {Format: compress.Zstd, Level: compress.Default},
-		{Format: compress.Zstd, Level: compress.Fast}, {Format: compress.Zstd, Level: compress.Store}}
+	signallingLadder = compress.Ladder{{Format: compress.Gzip, Level: compress.Better}, {Format: compress.Gzip, Level: compress.Default},
+		{Format: compress.Gzip, Level: compress.Fast}, {Format: compress.Gzip, Level: compress.Store}}
 	mediaLadder = compress.Ladder{{Format: compress.Plain}}
 )
 
@@ -73,7 +84,7 @@ func (o *Options) defaults() {
 	for _, d := range []struct {
 		of *time.Duration
 		is time.Duration
-	}{{&o.ChunkAge, 10 * time.Second}, {&o.FlushAge, time.Second}, {&o.SyncAge, 5 * time.Second}} {
+	}{{&o.ChunkAge, 10 * time.Second}, {&o.FlushAge, 5 * time.Second}, {&o.SyncAge, 5 * time.Second}} {
 		if *d.of <= 0 {
 			*d.of = d.is
 		}
@@ -88,6 +99,12 @@ func (o *Options) defaults() {
 		o.Now = time.Now
 	}
 	o.Shards, o.Writers = max(o.Shards, 1), max(o.Writers, 1)
+	for c := range o.Together {
+		if o.Together[c] <= 0 && Class(c) != RTP {
+			o.Together[c] = 256 << 10
+		}
+		o.Together[c] = min(o.Together[c], compress.MaxPlain-maxChunk)
+	}
 	for c := range o.Ladders {
 		if len(o.Ladders[c]) == 0 {
 			o.Ladders[c] = signallingLadder
@@ -107,20 +124,27 @@ func (o *Options) defaults() {
 	o.Interfaces = names
 }
 
+// together is how many bytes of a class make a frame of a format. A frame that
+// is not compressed is one section.
+func (o *Options) together(c Class, f compress.Format) int {
+	if f == compress.Plain {
+		return 0
+	}
+	return o.Together[c]
+}
+
 // Spool is an open spool directory.
 type Spool struct {
 	opts   Options
 	fs     FS
-	root   string
-	volume uint64
-	unlock func()
+	tiers  []*tier // the first is where segments are written
+	root   string  // its directory
 	arena  *arena
 	room   int64 // bytes that may wait for one writer
 	shards []*Shard
 
 	running  []*writer
 	writers  sync.WaitGroup
-	flushing []chan chan struct{}
 	stop     chan struct{}
 	keeper   sync.WaitGroup
 	once     sync.Once
@@ -129,11 +153,14 @@ type Spool struct {
 	stored, refused, lost, dropped [Classes]counter
 	cut, errors, stops             atomic.Uint64
 	short                          atomic.Int32 // 1: no room for RTP; 2: for nothing
+	away                           atomic.Bool  // the volume is not mounted
 	rescan                         atomic.Bool  // files changed behind the catalog's back
+
+	keeping sync.Mutex // one Keep at a time
 
 	mu       sync.Mutex
 	live     map[*segment]bool // being written
-	catalog  map[string]*kept  // closed segments, by path
+	catalog  map[spot]*kept    // closed segments
 	why      []error           // by writer: why it is stopped
 	pruned   Pruned
 	held     []Hold
@@ -163,6 +190,8 @@ type Stats struct {
 	Pruned   Pruned
 	KeepErr  error // why retention did not work the last time
 	Short    bool  // the reserve of the volume is touched: RTP is not stored, or nothing
+	Away     bool  // the volume is not mounted: nothing is stored until it is back
+	Reserved int64 // bytes that the reservation file holds
 	Forecast [Classes]Forecast
 }
 
@@ -171,32 +200,74 @@ type Stats struct {
 // are refused.
 func Open(o Options) (*Spool, error) {
 	o.defaults()
-	space, err := o.FS.Space(o.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("open spool: %w", err)
+	if !o.AllowRoot {
+		if mounts, err := o.FS.Mounts(); err == nil { // where nobody knows, all is allowed
+			if err := refuseRoot(absolute(o.Dir), mounts); err != nil {
+				return nil, err
+			}
+		}
 	}
-	if o.Limits, err = o.Limits.fit(space); err != nil {
-		return nil, fmt.Errorf("open spool %s: %w", o.Dir, err)
+	s := &Spool{opts: o, fs: o.FS, root: o.Dir, stop: make(chan struct{}), live: map[*segment]bool{}, catalog: map[spot]*kept{}, why: make([]error, o.Writers)}
+	for _, t := range append([]Tier{{o.Dir, o.Limits}}, o.Tiers...) {
+		opened, err := openTier(o.FS, t.Dir, t.Limits)
+		if err != nil {
+			s.unlock()
+			return nil, err
+		}
+		s.tiers = append(s.tiers, opened)
 	}
-	unlock, err := o.FS.Lock(o.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("open spool: %w", err)
-	}
-	s := &Spool{opts: o, fs: o.FS, root: o.Dir, volume: space.Volume, unlock: unlock,
-		stop: make(chan struct{}), live: map[*segment]bool{}, why: make([]error, o.Writers)}
 	if err := s.start(); err != nil {
-		unlock()
+		s.unlock()
 		return nil, err
 	}
 	return s, nil
 }
 
+// absolute is a path without links; as it is, if that cannot be found out.
+func absolute(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	if plain, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = plain
+	}
+	return dir
+}
+
+func (s *Spool) unlock() {
+	for _, t := range s.tiers {
+		t.unlock()
+	}
+}
+
+// Describe says in a line for each directory what it may hold, and in further
+// lines what is to be known of its file system.
+func (s *Spool) Describe() []string {
+	var out []string
+	for _, t := range s.tiers {
+		space, err := t.mounted(s.fs)
+		if err != nil {
+			out = append(out, err.Error())
+			continue
+		}
+		out = append(out, t.limits.describe(t.dir, space))
+		if w := warn(t.dir, t.kind); w != "" {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
 func (s *Spool) start() error {
 	var err error
-	if s.recover, err = Recover(s.fs, s.root); err != nil {
-		return err
+	for _, t := range s.tiers {
+		recovered, err := Recover(s.fs, t.dir)
+		if err != nil {
+			return err
+		}
+		s.recover = append(s.recover, recovered...)
 	}
-	if err := s.load(); err != nil {
+	if err := errors.Join(s.load(), s.tidy()); err != nil {
 		return err
 	}
 	if s.arena, err = newArena(s.opts.Memory); err != nil {
@@ -204,13 +275,12 @@ func (s *Spool) start() error {
 	}
 	s.room = int64(len(s.arena.mem) / s.opts.Writers)
 	for id := range s.opts.Writers {
-		w := &writer{spool: s, id: id, in: make(chan int32, s.arena.pages())}
+		w := &writer{spool: s, id: id, in: make(chan int32, s.arena.pages()), asks: make(chan flushAsk)}
 		s.running = append(s.running, w)
-		s.flushing = append(s.flushing, make(chan chan struct{}))
 	}
 	for i := range s.opts.Shards {
 		s.shards = append(s.shards, &Shard{spool: s, writer: s.running[i%s.opts.Writers], head: none, tail: none,
-			oldest: never, gens: make([]uint32, s.arena.pages())})
+			oldest: never, asks: make(chan *ask, 16), gens: make([]uint32, s.arena.pages())})
 	}
 	s.Hold(s.opts.Hold)
 	s.Keep()
@@ -232,11 +302,11 @@ func (s *Spool) Recovered() []Recovered { return s.recover }
 // Flush writes what the shards have handed over; their open chunks are flushed
 // by themselves (Shard.Flush). It does not sync.
 func (s *Spool) Flush() {
-	for i := range s.running {
-		done := make(chan struct{})
+	for _, w := range s.running {
+		ask := flushAsk{write: true, done: make(chan struct{})}
 		select {
-		case s.flushing[i] <- done:
-			<-done
+		case w.asks <- ask:
+			<-ask.done
 		case <-s.stop:
 			return
 		}
@@ -264,7 +334,8 @@ func (s *Spool) Close() error {
 
 // Stats is what became of the packets.
 func (s *Spool) Stats() Stats {
-	st := Stats{Cut: s.cut.Load(), Errors: s.errors.Load(), Stops: s.stops.Load(), Short: s.short.Load() > 0, Pages: s.arena.pages()}
+	st := Stats{Cut: s.cut.Load(), Errors: s.errors.Load(), Stops: s.stops.Load(), Short: s.short.Load() > 0, Away: s.away.Load(),
+		Reserved: s.tiers[0].reserved.Load(), Pages: s.arena.pages()}
 	for c := range Classes {
 		st.Stored[c], st.Refused[c], st.Lost[c], st.Dropped[c] = s.stored[c].get(), s.refused[c].get(), s.lost[c].get(), s.dropped[c].get()
 	}
@@ -305,6 +376,9 @@ func (s *Spool) largest() uint8 {
 
 // full says that there is no room on the volume for a class.
 func (s *Spool) full(c Class) bool {
+	if s.away.Load() {
+		return true
+	}
 	short := s.short.Load()
 	return short > 1 || short == 1 && c == RTP
 }
@@ -312,14 +386,8 @@ func (s *Spool) full(c Class) bool {
 // mounted says whether the directory lies on the volume that it was on at the
 // start.
 func (s *Spool) mounted() error {
-	space, err := s.fs.Space(s.root)
-	if err != nil {
-		return err
-	}
-	if space.Volume != s.volume {
-		return fmt.Errorf("spool %s lies on another volume than at the start: mount the one of before, or start again", s.root)
-	}
-	return nil
+	_, err := s.tiers[0].mounted(s.fs)
+	return err
 }
 
 // probe writes a small file and removes it.
@@ -355,7 +423,7 @@ func (s *Spool) closed(g *segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.live, g)
-	s.catalog[g.final().Path()] = &kept{Name: g.final(), Bytes: g.written}
+	s.catalog[spot{0, g.final()}] = &kept{Name: g.final(), Bytes: g.written}
 }
 
 func (s *Spool) report(id int, err error) {

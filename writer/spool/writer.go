@@ -22,6 +22,7 @@ type writer struct {
 	spool   *Spool
 	id      int
 	in      chan int32 // first pages of chunks; has room for all there are
+	asks    chan flushAsk
 	waiting atomic.Int64
 	enc     compress.Encoder
 	step    [Classes]int // on the ladders
@@ -49,18 +50,27 @@ func (w *writer) run() {
 			w.take(page, w.spool.opts.Now())
 		case <-tick.C:
 			w.tick(w.spool.opts.Now())
-		case ask := <-w.spool.flushing[w.id]:
-			w.drain()
-			close(ask)
+		case ask := <-w.asks:
+			w.drain(ask.write)
+			close(ask.done)
 		}
 	}
 }
 
-// drain takes what waits, and writes it.
-func (w *writer) drain() {
+// flushAsk asks a writer to take what waits, and to write it too.
+type flushAsk struct {
+	write bool
+	done  chan struct{}
+}
+
+// drain takes what waits, and writes it if it shall.
+func (w *writer) drain(write bool) {
 	now := w.spool.opts.Now()
 	for n := len(w.in); n > 0; n-- {
 		w.take(<-w.in, now)
+	}
+	if !write {
+		return
 	}
 	for _, s := range w.open {
 		if w.stopped != nil {
@@ -74,7 +84,6 @@ func (w *writer) drain() {
 func (w *writer) take(page int32, now time.Time) {
 	a := w.spool.arena
 	k := a.chunks[page]
-	w.waiting.Add(-int64(k.len))
 	w.clock = max(w.clock, k.born)
 	section := a.buf(page, k.order)[:k.len]
 	if err := w.store(&k, section, now); err != nil {
@@ -84,6 +93,7 @@ func (w *writer) take(page int32, now time.Time) {
 		w.spool.stored[k.class].add(uint64(k.packets), uint64(k.len))
 	}
 	a.put(page, k.order)
+	w.waiting.Add(-int64(k.len)) // now: a fetch relies on finding it here or in a segment
 }
 
 var errStopped = errors.New("spooling is stopped")
@@ -99,12 +109,12 @@ func (w *writer) store(k *chunk, section []byte, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := s.add(&w.enc, step.Level, k, section, now); err != nil {
+	if err := s.add(step.Level, k, section, w.spool.opts.together(k.class, step.Format), now); err != nil {
 		return err
 	}
 	// The chunk is in the buffer now: an error is not its loss.
 	if len(s.buf) >= writeSize {
-		w.failed(s, s.flush(), now)
+		w.failed(s, s.put(), now)
 	}
 	if w.stopped == nil && s.full() {
 		w.finish(s, now)
@@ -133,7 +143,7 @@ func (w *writer) segment(n Name, now time.Time) (*segment, error) {
 	if err := w.spool.mounted(); err != nil {
 		return nil, err
 	}
-	s, err := createSegment(w.spool.fs, w.spool.root, n, now)
+	s, err := createSegment(w.spool.fs, w.spool.root, n, &w.enc, now)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +166,7 @@ func (w *writer) tick(now time.Time) {
 	}
 	o := &w.spool.opts
 	for _, s := range append([]*segment(nil), w.open...) {
-		if len(s.buf) > 0 && now.Sub(s.since) >= o.FlushAge {
+		if !s.empty() && now.Sub(s.since) >= o.FlushAge {
 			w.failed(s, s.flush(), now)
 		}
 		if w.stopped == nil && s.dirty && now.Sub(s.synced) >= o.SyncAge {
@@ -207,13 +217,19 @@ func (w *writer) failed(s *segment, err error, now time.Time) bool {
 
 func (w *writer) giveUp(s *segment) {
 	s.close()
+	lost := func(e Entry) {
+		c := s.name.Class
+		w.spool.stored[c].packets.Add(-uint64(e.Packets))
+		w.spool.stored[c].bytes.Add(-uint64(e.Chunk))
+		w.spool.lost[c].add(uint64(e.Packets), uint64(e.Chunk))
+	}
 	for _, e := range s.index.entries {
 		if e.Offset >= s.written {
-			c := s.name.Class
-			w.spool.stored[c].packets.Add(-uint64(e.Packets))
-			w.spool.stored[c].bytes.Add(-uint64(e.Chunk))
-			w.spool.lost[c].add(uint64(e.Packets), uint64(e.Chunk))
+			lost(e)
 		}
+	}
+	for _, k := range s.of {
+		lost(k.Entry)
 	}
 	w.forget(s)
 	w.spool.abandoned(s)
