@@ -95,6 +95,11 @@ type Call struct {
 
 	Flags Flags `json:"flags,omitempty"`
 
+	// What became of its packets; not known where there was no spool.
+	Rule      string `json:"rule,omitempty"` // capture rule that decided
+	SIPStored Stored `json:"sip_stored,omitzero"`
+	RTPStored Stored `json:"rtp_stored,omitzero"`
+
 	Legs          []Leg     `json:"legs,omitempty"`     // in order of appearance
 	Messages      []Message `json:"messages,omitempty"` // in order; the first and last ones when there were very many
 	MessagesTotal uint32    `json:"messages_total"`     // all SIP messages of the call on all hops, also those not listed

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -108,6 +109,9 @@ func value(p any) any {
 	case *int:
 		return int64(*p)
 	case *float64:
+		if math.IsNaN(*p) { // as SQLite would store it; others take it for a word
+			return nil
+		}
 		return *p
 	case *bool:
 		if *p {
@@ -128,7 +132,7 @@ func value(p any) any {
 		if *p == nil {
 			return nil
 		}
-		return **p
+		return value(*p)
 	case *addrPart:
 		return addrBytes((*netip.AddrPort)(p).Addr())
 	case *portPart:

@@ -26,6 +26,8 @@ type Derived struct {
 	JitterMax   *float64 `json:"jitter_max,omitempty"` // highest JitterMax of a stream, ms
 
 	callerReverse, calledReverse string
+	callerStream, calledStream   *int64 // which of Streams stands for a side in the view cdr
+	compatFlags                  int64  // its flags
 }
 
 func derive(c *record.Call) Derived {
@@ -34,6 +36,9 @@ func derive(c *record.Call) Derived {
 		StreamCount:   len(c.Streams),
 		callerReverse: reverse(c.Caller.Number),
 		calledReverse: reverse(c.Called.Number),
+		callerStream:  mostPackets(c.Streams, record.SideCaller),
+		calledStream:  mostPackets(c.Streams, record.SideCalled),
+		compatFlags:   compatFlags(c),
 	}
 	if c.Answer != 0 {
 		d.Connected = new(max(0, c.End-c.Answer))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -11,32 +12,41 @@ import (
 // dialect is what differs between databases. Everything else is SQL that they
 // share.
 type dialect struct {
-	driver string // name in database/sql
 	// insertInto begins an INSERT. That of several rows need not be undone by
 	// itself when it fails: its transaction is rolled back.
 	insertInto string
+	// values is how many values a statement of many rows takes; more gains
+	// nothing (bench/results).
+	values int
+	// cancels is whether statements are interrupted when their context ends: a
+	// server may keep one waiting for ever. SQLite's driver would start a
+	// goroutine for each; there the context is looked at between records.
+	cancels bool
+	// tx is how a transaction that writes is begun.
+	tx *sql.TxOptions
 	// hasTable is a query that counts the tables of a name, and allTables one
 	// that counts all.
 	hasTable, allTables string
 	// ddl puts a statement of the schema into the words of the database; the
 	// schema is written in SQLite's.
 	ddl func(string) string
+	// applied reports that a statement of the schema failed because it had been
+	// carried out before, by a migration that was interrupted. Nil: a migration
+	// is a transaction, of which nothing remains then.
+	applied func(error) bool
 	// rejected reports that the database will never take these rows, as
 	// opposed to not taking any now.
 	rejected func(error) bool
-	// explained is an error that opening the database gave, with what to do.
-	explained func(error) error
 }
 
 var sqliteDialect = dialect{
-	driver: "sqlite",
 	// Without a journal per statement, which costs a tenth of the time.
 	insertInto: "INSERT OR FAIL INTO",
+	values:     400,
 	hasTable:   "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
 	allTables:  "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'",
 	ddl:        func(s string) string { return s },
 	rejected:   sqliteRejected,
-	explained:  sqliteExplained,
 }
 
 func sqliteExplained(err error) error {

@@ -35,6 +35,9 @@ func (f *filler) fill(t testing.TB, v reflect.Value) {
 	case *record.Outcome:
 		*p = record.Outcomes()[1+f.next()%int64(len(record.Outcomes())-1)]
 		return
+	case *record.StoredLevel:
+		*p = record.NotWanted + record.StoredLevel(f.next()%3)
+		return
 	case *record.EndReason:
 		*p = record.EndBye + record.EndReason(f.next()%7)
 		return

@@ -16,11 +16,11 @@ const second = int64(time.Second)
 
 // hostile are strings that mean something in SQL or in LIKE.
 var hostile = []string{
-	"' OR '1'='1", "'; DROP TABLE calls; --", `" OR ""="`, "%", "_", "%%%", `\`, `\%`, "[a-z]", "?", ":a", "$1", "\x00", "\xff\xfe", "*", "**", "\U0010FFFF",
+	"' OR '1'='1", "'; DROP TABLE calls; --", `" OR ""="`, "%", "_", "%%%", `\`, `\%`, "[a-z]", "?", ":a", "$1", "\x00", "\uFFFD", "*", "**", "\U0010FFFF",
 }
 
 // sample is a store of calls 1, 2, 3… as the filter tests know them.
-func sample(t *testing.T) *Store {
+func sample(t *testing.T, open opener) *Store {
 	t.Helper()
 	addr := netip.MustParseAddrPort
 	stream := func(src, dst, codec string, lost, expected uint64, jitter, mos float64) record.Stream {
@@ -75,7 +75,7 @@ func sample(t *testing.T) *Store {
 			}
 		}
 	}
-	s := open(t, Memory)
+	s := open(t)
 	insert(t, s, calls...)
 	return s
 }
@@ -105,8 +105,10 @@ func found(t *testing.T, s *Store, f Filter) []int64 {
 	return ids(r.Calls)
 }
 
-func TestFilter(t *testing.T) {
-	s := sample(t)
+func TestFilter(t *testing.T) { onBoth(t, testFilter) }
+
+func testFilter(t *testing.T, open opener) {
+	s := sample(t, open)
 	number := func(p string) Match {
 		m, err := ParseMatch(p)
 		if err != nil {
@@ -210,8 +212,10 @@ func TestFilter(t *testing.T) {
 
 // TestFilterTakesValuesAsTheyAre stores strings that mean something in SQL, and
 // expects each to find its own call alone.
-func TestFilterTakesValuesAsTheyAre(t *testing.T) {
-	s := sample(t)
+func TestFilterTakesValuesAsTheyAre(t *testing.T) { onBoth(t, testFilterTakesValuesAsTheyAre) }
+
+func testFilterTakesValuesAsTheyAre(t *testing.T, open opener) {
+	s := sample(t, open)
 	for i, h := range hostile {
 		t.Run(h, func(t *testing.T) {
 			var want, containing []int64
@@ -310,7 +314,7 @@ func TestParseAddr(t *testing.T) {
 
 // TestSearchPlan asks the database how it would search.
 func TestSearchPlan(t *testing.T) {
-	s := sample(t)
+	s := sample(t, func(t testing.TB) *Store { return open(t, Memory) })
 	const hour, day = 3600 * second, 24 * 3600 * second
 	for name, c := range map[string]struct {
 		filter Filter

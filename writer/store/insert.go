@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"ringside/flow/record"
@@ -62,12 +63,16 @@ func (s *Store) Insert(ctx context.Context, b Batch) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	tx, err := s.write.BeginTx(ctx, nil)
+	in, err := s.ready(ctx)
+	if err != nil {
+		return fmt.Errorf("insert %s: %w", describe(b), err)
+	}
+	tx, err := s.write.BeginTx(ctx, s.dialect.tx)
 	if err != nil {
 		return fmt.Errorf("insert %s: begin: %w", describe(b), err)
 	}
 	defer tx.Rollback()
-	if err := s.insert.batch(ctx, tx, b); err != nil {
+	if err := in.batch(ctx, tx, b); err != nil {
 		return fmt.Errorf("insert %s: %w", describe(b), err)
 	}
 	if err := tx.Commit(); err != nil {
@@ -138,15 +143,28 @@ const findMany = 64
 // inserter holds the prepared statements of Insert, for the one writing
 // connection.
 type inserter struct {
-	find         *sql.Stmt // which calls of findMany starts are stored
-	remove       []*sql.Stmt
-	removeOrphan *sql.Stmt
+	cancels bool // as in dialect
 
-	tables map[string][2]*sql.Stmt // INSERT of one row, and of many
+	find   *sql.Stmt // which calls of findMany starts are stored
+	remove []*sql.Stmt
+
+	tables map[string]inserts
 }
 
+// inserts are the statements that insert rows into a table, of many rows first
+// and of one row last.
+type inserts []insertRows
+
+type insertRows struct {
+	rows int
+	stmt *sql.Stmt
+}
+
+// orphans names the inserts of streams that no call claimed.
+const orphans = "orphans"
+
 func newInserter(ctx context.Context, db *sql.DB, d *dialect) (*inserter, error) {
-	in := &inserter{tables: make(map[string][2]*sql.Stmt)}
+	in := &inserter{cancels: d.cancels, tables: make(map[string]inserts)}
 	var err error
 	prepare := func(query string) (stmt *sql.Stmt) {
 		if err == nil {
@@ -159,50 +177,66 @@ func newInserter(ctx context.Context, db *sql.DB, d *dialect) (*inserter, error)
 		in.remove = append(in.remove, prepare("DELETE FROM "+t+" WHERE start_at = ? AND id = ?"))
 	}
 	in.remove = append(in.remove, prepare("DELETE FROM stream WHERE orphan = 0 AND start_at = ? AND id = ?"))
-	in.removeOrphan = prepare("DELETE FROM stream WHERE orphan = 1 AND start_at = ? AND id = ?")
 
-	both := func(insertInto, table string, columns []string) {
-		in.tables[table] = [2]*sql.Stmt{
-			prepare(insertSQL(insertInto, table, columns, 1)),
-			prepare(insertSQL(insertInto, table, columns, rowsPerInsert(len(columns)))),
+	each := func(as, insertInto, table string, columns []string) {
+		for _, n := range d.rowsPerInsert(len(columns)) {
+			in.tables[as] = append(in.tables[as], insertRows{n, prepare(insertSQL(insertInto, table, columns, n))})
 		}
 	}
-	both(d.insertInto, callTable.name, callTable.columns())
-	both(d.insertInto, legTable.name, legTable.columns())
-	both(d.insertInto, messageTable.name, messageTable.columns())
-	both(d.insertInto, mediaTable.name, mediaTable.columns())
-	both(d.insertInto, digitTable.name, digitTable.columns())
-	both(d.insertInto, streamTable.name, streamTable.columns())
+	each(callTable.name, d.insertInto, callTable.name, callTable.columns())
+	each(legTable.name, d.insertInto, legTable.name, legTable.columns())
+	each(messageTable.name, d.insertInto, messageTable.name, messageTable.columns())
+	each(mediaTable.name, d.insertInto, mediaTable.name, mediaTable.columns())
+	each(digitTable.name, d.insertInto, digitTable.name, digitTable.columns())
+	each(streamTable.name, d.insertInto, streamTable.name, streamTable.columns())
 	// Records of one row need no looking up before they are replaced.
 	const replace = "REPLACE INTO"
-	both(replace, registrationTable.name, registrationTable.columns())
-	both(replace, exchangeTable.name, exchangeTable.columns())
-	both(replace, eventTable.name, eventTable.columns())
-	both(replace, linkTable.name, linkTable.columns())
-	both(replace, qualityTable.name, qualityTable.columns())
+	each(orphans, replace, streamTable.name, streamTable.columns())
+	each(registrationTable.name, replace, registrationTable.name, registrationTable.columns())
+	each(exchangeTable.name, replace, exchangeTable.name, exchangeTable.columns())
+	each(eventTable.name, replace, eventTable.name, eventTable.columns())
+	each(linkTable.name, replace, linkTable.name, linkTable.columns())
+	each(qualityTable.name, replace, qualityTable.name, qualityTable.columns())
 	if err != nil {
 		return nil, fmt.Errorf("prepare statements: %w", err)
 	}
 	return in, nil
 }
 
-// rowsPerInsert is how many rows one statement takes: some hundred values,
-// beyond which nothing is gained.
-func rowsPerInsert(columns int) int { return max(2, 400/columns) }
+// rowsPerInsert is how many rows the statements of a table take: as many as
+// have the values that are worth while, a quarter of that, and so on to 1, so
+// that what is left of a batch takes few statements too.
+func (d *dialect) rowsPerInsert(columns int) []int {
+	out := []int{1}
+	for most := d.values / columns; most > 1; most /= 4 {
+		out = append(out, most)
+	}
+	slices.Sort(out)
+	slices.Reverse(out)
+	return slices.Compact(out)
+}
 
 // rows collects the rows of one table into statements of many rows.
 type rows struct {
-	ctx       context.Context
-	table     string
-	one, many *sql.Stmt
-	columns   int
-	args      []any
+	ctx     context.Context
+	table   string
+	stmts   inserts // of the transaction
+	columns int
+	args    []any
 }
 
 func newRows[T any](ctx context.Context, in *inserter, tx *sql.Tx, t *table[T]) *rows {
-	columns, stmts := len(t.key)+len(t.fields), in.tables[t.name]
-	full := rowsPerInsert(columns) * columns
-	return &rows{ctx, t.name, tx.StmtContext(ctx, stmts[0]), tx.StmtContext(ctx, stmts[1]), columns, make([]any, 0, full)}
+	return newRowsOf(ctx, in, tx, t, t.name)
+}
+
+// newRowsOf is newRows with the inserts of another name.
+func newRowsOf[T any](ctx context.Context, in *inserter, tx *sql.Tx, t *table[T], as string) *rows {
+	r := &rows{ctx: ctx, table: t.name, columns: len(t.key) + len(t.fields)}
+	for _, i := range in.tables[as] {
+		r.stmts = append(r.stmts, insertRows{i.rows, tx.StmtContext(ctx, i.stmt)})
+	}
+	r.args = make([]any, 0, r.stmts[0].rows*r.columns)
+	return r
 }
 
 // flushFull writes the collected rows if they fill a statement.
@@ -210,35 +244,30 @@ func (r *rows) flushFull() error {
 	if len(r.args) < cap(r.args) {
 		return nil
 	}
-	return r.exec(r.many, r.args)
+	return r.flush()
 }
 
-// flush writes what is left, row by row.
+// flush writes what there is, by as few statements as do.
 func (r *rows) flush() error {
-	for i := 0; i < len(r.args); i += r.columns {
-		if err := r.exec(r.one, r.args[i:i+r.columns]); err != nil {
-			return err
+	args := r.args
+	for _, s := range r.stmts {
+		for n := s.rows * r.columns; len(args) >= n; args = args[n:] {
+			if _, err := s.stmt.ExecContext(r.ctx, args[:n]...); err != nil {
+				return fmt.Errorf("insert into %s: %w", r.table, err)
+			}
 		}
 	}
 	r.args = r.args[:0]
 	return nil
 }
 
-func (r *rows) exec(stmt *sql.Stmt, args []any) error {
-	if _, err := stmt.ExecContext(r.ctx, args...); err != nil {
-		return fmt.Errorf("insert into %s: %w", r.table, err)
-	}
-	if len(args) == len(r.args) {
-		r.args = r.args[:0]
-	}
-	return nil
-}
-
-// batch stores b within tx. Statements run without the caller's cancellation,
-// which a driver may pay for with a goroutine each; it is looked at between
-// them instead.
+// batch stores b within tx. Where statements are not interrupted, the caller's
+// cancellation is looked at between them.
 func (in *inserter) batch(ctx context.Context, tx *sql.Tx, b Batch) error {
-	bare := context.WithoutCancel(ctx)
+	bare := ctx
+	if !in.cancels {
+		bare = context.WithoutCancel(ctx)
+	}
 	if len(b.Calls)+len(b.Orphans) > 0 {
 		if err := in.callBatch(ctx, bare, tx, b); err != nil {
 			return err
@@ -280,8 +309,8 @@ func flat[T any](ctx, bare context.Context, in *inserter, tx *sql.Tx, t *table[T
 
 // callBatch stores the calls and orphan streams of b.
 func (in *inserter) callBatch(ctx, bare context.Context, tx *sql.Tx, b Batch) error {
-	calls, orphans := latest(b.Calls, func(c *record.Call) int64 { return c.ID }), latest(b.Orphans, OrphanID)
-	if err := in.removeStored(bare, tx, calls, orphans); err != nil {
+	calls := latest(b.Calls, func(c *record.Call) int64 { return c.ID })
+	if err := in.removeStored(bare, tx, calls); err != nil {
 		return err
 	}
 	w := &batchWriter{
@@ -291,6 +320,7 @@ func (in *inserter) callBatch(ctx, bare context.Context, tx *sql.Tx, b Batch) er
 		media:    newRows(bare, in, tx, &mediaTable),
 		digits:   newRows(bare, in, tx, &digitTable),
 		streams:  newRows(bare, in, tx, &streamTable),
+		orphans:  newRowsOf(bare, in, tx, &streamTable, orphans),
 	}
 	for _, c := range calls {
 		if err := ctx.Err(); err != nil {
@@ -300,8 +330,8 @@ func (in *inserter) callBatch(ctx, bare context.Context, tx *sql.Tx, b Batch) er
 			return err
 		}
 	}
-	for _, o := range orphans {
-		if err := w.stream(o, &o.CallID, 1, o.First, OrphanID(o), 0); err != nil {
+	for _, o := range b.Orphans {
+		if err := w.stream(w.orphans, o, &o.CallID, 1, o.First, OrphanID(o), 0); err != nil {
 			return err
 		}
 	}
@@ -326,8 +356,8 @@ func latest[T any](records []*T, id func(*T) int64) []*T {
 	return out
 }
 
-// removeStored deletes what an earlier batch stored of these records.
-func (in *inserter) removeStored(ctx context.Context, tx *sql.Tx, calls []*record.Call, orphans []*record.Stream) error {
+// removeStored deletes what an earlier batch stored of these calls.
+func (in *inserter) removeStored(ctx context.Context, tx *sql.Tx, calls []*record.Call) error {
 	find := tx.StmtContext(ctx, in.find)
 	for len(calls) > 0 {
 		n := min(len(calls), findMany)
@@ -343,12 +373,6 @@ func (in *inserter) removeStored(ctx context.Context, tx *sql.Tx, calls []*recor
 			}
 		}
 		calls = calls[n:]
-	}
-	remove := tx.StmtContext(ctx, in.removeOrphan)
-	for _, o := range orphans {
-		if _, err := remove.ExecContext(ctx, o.First, OrphanID(o)); err != nil {
-			return fmt.Errorf("replace orphan stream: %w", err)
-		}
 	}
 	return nil
 }
@@ -387,7 +411,7 @@ func findCalls(ctx context.Context, find *sql.Stmt, calls []*record.Call) ([]row
 
 // batchWriter turns calls and streams into rows of their tables.
 type batchWriter struct {
-	calls, legs, messages, media, digits, streams *rows
+	calls, legs, messages, media, digits, streams, orphans *rows
 
 	callRow   Row       // the call at hand
 	streamRow streamRow // the stream at hand
@@ -417,17 +441,17 @@ func (w *batchWriter) call(c *record.Call) error {
 		if s.CallID != c.CallID {
 			callID = &s.CallID
 		}
-		if err := w.stream(s, callID, 0, c.Start, c.ID, i); err != nil {
+		if err := w.stream(w.streams, s, callID, 0, c.Start, c.ID, i); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *batchWriter) stream(s *record.Stream, callID *string, orphan, start, id int64, seq int) error {
+func (w *batchWriter) stream(to *rows, s *record.Stream, callID *string, orphan, start, id int64, seq int) error {
 	w.streamRow = streamRow{*s, callID}
-	w.streams.args = bind(append(w.streams.args, orphan, start, id, int64(seq)), streamTable.fields, &w.streamRow)
-	return w.streams.flushFull()
+	to.args = bind(append(to.args, orphan, start, id, int64(seq)), streamTable.fields, &w.streamRow)
+	return to.flushFull()
 }
 
 func children[T any](r *rows, fields []field[T], c *record.Call, list []T) error {
@@ -441,7 +465,7 @@ func children[T any](r *rows, fields []field[T], c *record.Call, list []T) error
 }
 
 func (w *batchWriter) flush() error {
-	for _, r := range []*rows{w.calls, w.legs, w.messages, w.media, w.digits, w.streams} {
+	for _, r := range []*rows{w.calls, w.legs, w.messages, w.media, w.digits, w.streams, w.orphans} {
 		if err := r.flush(); err != nil {
 			return err
 		}

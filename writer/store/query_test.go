@@ -17,11 +17,13 @@ import (
 // at is a call with a start and an id, and nothing else.
 func at(start, id int64) *record.Call { return &record.Call{ID: id, Start: start, CallID: "x"} }
 
-func TestPages(t *testing.T) {
+func TestPages(t *testing.T) { onBoth(t, testPages) }
+
+func testPages(t *testing.T, open opener) {
 	ctx := context.Background()
 	for name, ascending := range map[string]bool{"newest first": false, "oldest first": true} {
 		t.Run(name, func(t *testing.T) {
-			s := open(t, Memory)
+			s := open(t)
 			var calls []*record.Call
 			var want []int64
 			for id := range int64(25) {
@@ -60,9 +62,11 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func TestPageEnds(t *testing.T) {
+func TestPageEnds(t *testing.T) { onBoth(t, testPageEnds) }
+
+func testPageEnds(t *testing.T, open opener) {
 	ctx := context.Background()
-	s := open(t, Memory)
+	s := open(t)
 	insert(t, s, at(1, 1), at(2, 2), at(3, 3))
 	r, err := s.Calls(ctx, Filter{}, Page{Limit: 3})
 	if err != nil || len(r.Calls) != 3 || r.Next != "" {
@@ -89,8 +93,10 @@ func TestPageEnds(t *testing.T) {
 	}
 }
 
-func TestRowIsTheCall(t *testing.T) {
-	s := open(t, Memory)
+func TestRowIsTheCall(t *testing.T) { onBoth(t, testRowIsTheCall) }
+
+func testRowIsTheCall(t *testing.T, open opener) {
+	s := open(t)
 	c := fullCall(t, 1)
 	insert(t, s, c)
 	r, err := s.Calls(context.Background(), Filter{}, Page{})
@@ -105,9 +111,11 @@ func TestRowIsTheCall(t *testing.T) {
 	}
 }
 
-func TestOrphans(t *testing.T) {
+func TestOrphans(t *testing.T) { onBoth(t, testOrphans) }
+
+func testOrphans(t *testing.T, open opener) {
 	ctx := context.Background()
-	s := open(t, Memory)
+	s := open(t)
 	var b Batch
 	for i := range 10 {
 		o := fullCall(t, int64(i)).Streams[0]
@@ -160,9 +168,11 @@ func mustAddr(t *testing.T, s string) netip.Prefix {
 	return p
 }
 
-func TestSummary(t *testing.T) {
+func TestSummary(t *testing.T) { onBoth(t, testSummary) }
+
+func testSummary(t *testing.T, open opener) {
 	ctx := context.Background()
-	s := open(t, Memory)
+	s := open(t)
 	if sum, err := s.Summary(ctx, Filter{}); err != nil || sum.Calls != 0 || sum.ASR != 0 || sum.ACD != 0 {
 		t.Errorf("empty store: %+v, error %v", sum, err)
 	}
@@ -209,9 +219,13 @@ func TestSummary(t *testing.T) {
 // TestReadWhileWriting runs queries while batches are stored. Every answer must
 // be of whole batches, and calls of all their children.
 func TestReadWhileWriting(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { testReadWhileWriting(t, open(t, filepath.Join(t.TempDir(), "calls.db"))) })
+	t.Run("mariadb", func(t *testing.T) { testReadWhileWriting(t, openEmpty(t)) })
+}
+
+func testReadWhileWriting(t *testing.T, s *Store) {
 	const batches, perBatch = 12, 10
 	ctx := context.Background()
-	s := open(t, filepath.Join(t.TempDir(), "calls.db"))
 	var batch [batches][]*record.Call
 	for i := range batch {
 		for j := range perBatch {

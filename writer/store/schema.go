@@ -24,7 +24,7 @@ type migration struct {
 }
 
 // errForeign is a database that somebody else made.
-var errForeign = errors.New("database is not a ringside store: name another file")
+var errForeign = errors.New("database is not a ringside store: name another file or database")
 
 func migrations() []migration {
 	m, err := readMigrations(schemaFiles)
@@ -58,10 +58,18 @@ func readMigrations(files fs.FS) ([]migration, error) {
 	return out, nil
 }
 
+// beginner is a database or a connection to it.
+type beginner interface {
+	BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
+}
+
 // migrate applies the migrations that the database lacks, each with its new
 // version number in one transaction. Two processes may do so at the same time:
-// the transaction takes the write lock before it reads the version.
-func migrate(ctx context.Context, db *sql.DB, d *dialect, steps []migration) error {
+// SQLite's transaction takes the write lock before it reads the version. On
+// MySQL each statement of a schema is a transaction of its own, so that the
+// caller keeps others out, and a migration that was interrupted is applied
+// again, its statements that had been carried out passed over.
+func migrate(ctx context.Context, db beginner, d *dialect, steps []migration) error {
 	for {
 		done, err := migrateOnce(ctx, db, d, steps)
 		if err != nil || done {
@@ -70,7 +78,7 @@ func migrate(ctx context.Context, db *sql.DB, d *dialect, steps []migration) err
 	}
 }
 
-func migrateOnce(ctx context.Context, db *sql.DB, d *dialect, steps []migration) (done bool, err error) {
+func migrateOnce(ctx context.Context, db beginner, d *dialect, steps []migration) (done bool, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, fmt.Errorf("begin migration: %w", err)
@@ -95,7 +103,8 @@ func migrateOnce(ctx context.Context, db *sql.DB, d *dialect, steps []migration)
 	}
 	step := steps[version]
 	for _, statement := range statements(step.sql) {
-		if _, err := tx.ExecContext(ctx, d.ddl(statement)); err != nil {
+		_, err := tx.ExecContext(ctx, d.ddl(statement))
+		if err != nil && !(d.applied != nil && d.applied(err)) {
 			return false, fmt.Errorf("apply migration %s: %w", step.name, err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"ringside/flow/record"
 )
 
-func sampleRegistrations(t *testing.T) *Store {
+func sampleRegistrations(t *testing.T, open opener) *Store {
 	t.Helper()
 	addr := netip.MustParseAddrPort
 	list := []*record.Registration{
@@ -30,13 +30,15 @@ func sampleRegistrations(t *testing.T) *Store {
 		r.Start = r.ID * 1000 * second
 		r.End = r.Start + 500*second
 	}
-	s := open(t, Memory)
+	s := open(t)
 	put(t, s, Batch{Registrations: list})
 	return s
 }
 
-func TestRegistrationFilter(t *testing.T) {
-	s := sampleRegistrations(t)
+func TestRegistrationFilter(t *testing.T) { onBoth(t, testRegistrationFilter) }
+
+func testRegistrationFilter(t *testing.T, open opener) {
+	s := sampleRegistrations(t, open)
 	prefix := func(p string) netip.Prefix { return mustAddr(t, p) }
 	four := func(f RegistrationFilter) RegistrationFilter { f.To = 5000 * second; return f }
 	find := func(t *testing.T, f RegistrationFilter) []int64 {
@@ -109,7 +111,9 @@ func TestRegistrationFilter(t *testing.T) {
 	}
 }
 
-func TestExchangeFilter(t *testing.T) {
+func TestExchangeFilter(t *testing.T) { onBoth(t, testExchangeFilter) }
+
+func testExchangeFilter(t *testing.T, open opener) {
 	addr := netip.MustParseAddrPort
 	party := func(number, domain, at, agent string) record.Party {
 		return record.Party{Number: number, Domain: domain, Addr: addr(at), Agent: agent}
@@ -127,7 +131,7 @@ func TestExchangeFilter(t *testing.T) {
 		e.ID = int64(i + 1)
 		e.Start = e.ID * 1000 * second
 	}
-	s := open(t, Memory)
+	s := open(t)
 	put(t, s, Batch{Exchanges: list})
 	for name, c := range map[string]struct {
 		filter ExchangeFilter
@@ -174,7 +178,9 @@ func TestExchangeFilter(t *testing.T) {
 	}
 }
 
-func TestEventFilter(t *testing.T) {
+func TestEventFilter(t *testing.T) { onBoth(t, testEventFilter) }
+
+func testEventFilter(t *testing.T, open opener) {
 	addr := netip.MustParseAddrPort
 	list := []*record.Event{
 		{Kind: record.RegNew, AOR: "1001@example.com", Target: "sip:1001@10.0.0.1", CallID: "r1", Method: "REGISTER", Status: 200, Agent: "Yealink",
@@ -187,7 +193,7 @@ func TestEventFilter(t *testing.T) {
 		e.ID = int64(i + 1)
 		e.Time = e.ID * 1000 * second
 	}
-	s := open(t, Memory)
+	s := open(t)
 	put(t, s, Batch{Events: list})
 	for name, c := range map[string]struct {
 		filter EventFilter

@@ -54,9 +54,11 @@ func backwards[T any](list []T) []T {
 
 // TestSignalRoundTrip stores every record twice, also within a batch, and
 // expects each once and as it was.
-func TestSignalRoundTrip(t *testing.T) {
+func TestSignalRoundTrip(t *testing.T) { onBoth(t, testSignalRoundTrip) }
+
+func testSignalRoundTrip(t *testing.T, open opener) {
 	ctx := context.Background()
-	s := open(t, Memory)
+	s := open(t)
 	b := signals(t)
 	early := *b.Events[1]
 	early.Count = 1
@@ -105,9 +107,11 @@ func TestSignalRoundTrip(t *testing.T) {
 }
 
 // TestSignalBare stores records of which nothing is known.
-func TestSignalBare(t *testing.T) {
+func TestSignalBare(t *testing.T) { onBoth(t, testSignalBare) }
+
+func testSignalBare(t *testing.T, open opener) {
 	ctx := context.Background()
-	s := open(t, Memory)
+	s := open(t)
 	put(t, s, Batch{Registrations: []*record.Registration{{}}, Exchanges: []*record.Exchange{{}}, Events: []*record.Event{{}}})
 	r, err := s.Registrations(ctx, RegistrationFilter{}, Page{})
 	if err != nil {
@@ -126,9 +130,11 @@ func TestSignalBare(t *testing.T) {
 	same(t, v.Records, []record.Event{{}})
 }
 
-func TestLinks(t *testing.T) {
+func TestLinks(t *testing.T) { onBoth(t, testLinks) }
+
+func testLinks(t *testing.T, open opener) {
 	ctx := context.Background()
-	s := open(t, Memory)
+	s := open(t)
 	a, b, c := fullCall(t, 1), fullCall(t, 2), fullCall(t, 3)
 	link := func(id int64, x, y *record.Call, r record.LinkReason, score uint8) *record.Link {
 		return &record.Link{ID: id, First: x.ID, Second: y.ID, Start: x.Start, Other: y.Start, Reason: r, Key: "k", Score: score}
@@ -159,9 +165,11 @@ func TestLinks(t *testing.T) {
 }
 
 // TestSignalPages pages through each list.
-func TestSignalPages(t *testing.T) {
+func TestSignalPages(t *testing.T) { onBoth(t, testSignalPages) }
+
+func testSignalPages(t *testing.T, open opener) {
 	ctx := context.Background()
-	s := open(t, Memory)
+	s := open(t)
 	var b Batch
 	for id := range int64(23) {
 		at := 100 + id/4 // several at a time
@@ -219,9 +227,11 @@ func TestSignalPages(t *testing.T) {
 	}
 }
 
-func TestSignalSummaries(t *testing.T) {
+func TestSignalSummaries(t *testing.T) { onBoth(t, testSignalSummaries) }
+
+func testSignalSummaries(t *testing.T, open opener) {
 	ctx := context.Background()
-	s := sampleRegistrations(t)
+	s := sampleRegistrations(t, open)
 	sum, err := s.SummarizeRegistrations(ctx, RegistrationFilter{To: 5000 * second})
 	want := RegistrationSummary{Registrations: 4, Registers: 98, Successes: 6, Challenges: 1, Failures: 88, Timeouts: 3,
 		States: map[record.RegistrationState]int64{record.Registered: 1, record.Expired: 1, record.Rejected: 1, record.Unregistered: 1}}

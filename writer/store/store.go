@@ -2,8 +2,8 @@
 // events and of what endpoints reported, in an SQL database, and answers queries
 // about them.
 //
-// The database is SQLite, embedded, one file. The SQL is kept to what SQLite
-// and MySQL share; what differs is in a dialect.
+// The database is SQLite, embedded, one file, or one of a MySQL or MariaDB
+// server. The SQL is kept to what they share; what differs is in a dialect.
 //
 // A record has a deterministic id, and storing it again replaces what was
 // stored before, so that a batch sent twice leaves one set of rows. A batch is
@@ -19,6 +19,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,13 +30,18 @@ const Memory = ":memory:"
 // Options of a store.
 type Options struct {
 	// Path of the database file. Missing folders are made. Memory: no file.
+	// Or the name of a server (docs/store.md): mysql://USER@HOST/DATABASE. The
+	// database is made if it is missing and the user may do that.
 	Path string
+	// Lazy opens a store that is Away. Its schema is made or migrated when the
+	// first batch gets through.
+	Lazy bool
 	// ReadOnly opens an existing store for queries only.
 	ReadOnly bool
-	// BusyTimeout is how long to wait for another process that writes
-	// (default 10 s).
+	// BusyTimeout is how long to wait for another process that writes, or, of
+	// a server, for a row that it locks (default 10 s).
 	BusyTimeout time.Duration
-	// CacheKiB bounds the page cache of the writing connection (default
+	// CacheKiB bounds the page cache of SQLite's writing connection (default
 	// 32768); each of the Readers gets a quarter of it.
 	CacheKiB int
 	// Readers is how many queries run at the same time (default 4).
@@ -62,67 +69,147 @@ var (
 // Store is an open call store. Its methods may be used concurrently.
 type Store struct {
 	dialect *dialect
+	options Options
+	server  *server // nil: SQLite
 	read    *sql.DB
 	write   *sql.DB // one connection; nil: read-only
-	insert  *inserter
+
+	contact  sync.Mutex // held while the schema is being looked after
+	inserter atomic.Pointer[inserter]
 }
 
 // Open opens the store, creating it or migrating its schema if need be.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o.setDefaults()
-	s := &Store{dialect: &sqliteDialect}
-	if err := s.open(ctx, o); err != nil {
+	s := &Store{dialect: &sqliteDialect, options: o}
+	name, open := o.Path, s.openFile
+	if isDSN(o.Path) {
+		at, err := parseDSN(o.Path)
+		if err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
+		s.dialect, s.server = &mysqlDialect, at
+		name, open = at.String(), s.openServer // the name without the password
+	}
+	if err := open(ctx, o); err != nil {
 		s.Close()
-		return nil, fmt.Errorf("open store %s: %w", o.Path, err)
+		return nil, fmt.Errorf("open store %s: %w", name, err)
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, o Options) (err error) {
+func (s *Store) openFile(ctx context.Context, o Options) (err error) {
 	switch {
 	case o.Path == "":
 		return errors.New("no path given: name a file, or " + Memory + " for none")
 	case o.ReadOnly:
-		switch i, err := os.Stat(o.Path); {
-		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("there is none yet (ringside read --db makes it): %w", fs.ErrNotExist)
-		case err != nil:
-			return err
-		case i.IsDir():
-			return errFolder
-		case i.Size() == 0:
-			return errEmpty
-		}
-		if s.read, err = s.connect(o, o.Readers, o.CacheKiB/4); err != nil {
+		if err := findFile(o.Path); err != nil {
 			return err
 		}
-		return s.dialect.explained(checkVersion(ctx, s.read, s.dialect, migrations()))
+		if s.read, err = connectFile(o, o.Readers, o.CacheKiB/4); err != nil {
+			return err
+		}
+		return s.explained(checkVersion(ctx, s.read, s.dialect, migrations()))
 	case o.Path != Memory:
 		if err := makeFile(o.Path); err != nil {
 			return err
 		}
 	}
-	defer func() { err = s.dialect.explained(err) }()
-	if s.write, err = s.connect(o, 1, o.CacheKiB); err != nil {
-		return err
-	}
-	if err := migrate(ctx, s.write, s.dialect, migrations()); err != nil {
-		return err
-	}
-	if s.insert, err = newInserter(ctx, s.write, s.dialect); err != nil {
+	if s.write, err = connectFile(o, 1, o.CacheKiB); err != nil {
 		return err
 	}
 	if o.Path == Memory {
 		s.read = s.write // the database is the connection
+	} else {
+		o.ReadOnly = true
+		if s.read, err = connectFile(o, o.Readers, o.CacheKiB/4); err != nil {
+			return err
+		}
+	}
+	return s.firstContact(ctx)
+}
+
+// findFile says what is wrong with the file of a store that is to be read.
+func findFile(path string) error {
+	switch i, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is none yet (ringside read --db makes it): %w", fs.ErrNotExist)
+	case err != nil:
+		return err
+	case i.IsDir():
+		return errFolder
+	case i.Size() == 0:
+		return errEmpty
+	}
+	return nil
+}
+
+func (s *Store) openServer(ctx context.Context, o Options) (err error) {
+	if s.read, err = s.server.open(o, o.Readers); err != nil {
+		return err
+	}
+	if o.ReadOnly {
+		return s.explained(checkVersion(ctx, s.read, s.dialect, migrations()))
+	}
+	if s.write, err = s.server.open(o, 1); err != nil {
+		return err
+	}
+	return s.firstContact(ctx)
+}
+
+// firstContact is ready when a store is opened. One that is away may be ready
+// later.
+func (s *Store) firstContact(ctx context.Context) error {
+	_, err := s.ready(ctx)
+	if s.options.Lazy && Away(err) {
 		return nil
 	}
-	o.ReadOnly = true
-	s.read, err = s.connect(o, o.Readers, o.CacheKiB/4)
 	return err
 }
 
-func (s *Store) connect(o Options, conns, cacheKiB int) (*sql.DB, error) {
-	db, err := sql.Open(s.dialect.driver, sqliteDSN(o, cacheKiB))
+// ready makes sure, once, that the database and its schema are there, and
+// returns what inserts.
+func (s *Store) ready(ctx context.Context) (*inserter, error) {
+	if in := s.inserter.Load(); in != nil {
+		return in, nil
+	}
+	s.contact.Lock()
+	defer s.contact.Unlock()
+	if in := s.inserter.Load(); in != nil {
+		return in, nil
+	}
+	in, err := s.makeReady(ctx)
+	if err != nil {
+		return nil, s.explained(err)
+	}
+	s.inserter.Store(in)
+	return in, nil
+}
+
+func (s *Store) makeReady(ctx context.Context) (*inserter, error) {
+	if s.server == nil {
+		if err := migrate(ctx, s.write, s.dialect, migrations()); err != nil {
+			return nil, err
+		}
+		return newInserter(ctx, s.write, s.dialect)
+	}
+	if err := s.server.prepare(ctx, s.write, s.options); err != nil {
+		return nil, err
+	}
+	err := s.server.locked(ctx, s.write, func(conn *sql.Conn) error {
+		if err := migrate(ctx, conn, s.dialect, migrations()); err != nil {
+			return err
+		}
+		return partitionsAhead(ctx, conn, time.Now())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newInserter(ctx, s.write, s.dialect)
+}
+
+func connectFile(o Options, conns, cacheKiB int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", sqliteDSN(o, cacheKiB))
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +236,14 @@ func makeFile(path string) error {
 		return fmt.Errorf("create file: %w", err)
 	}
 	return f.Close()
+}
+
+// explained is an error that opening the store gave, with what to do.
+func (s *Store) explained(err error) error {
+	if s.server != nil {
+		return s.server.explained(err)
+	}
+	return sqliteExplained(err)
 }
 
 // Close ends running queries and closes the database. The last one to close a

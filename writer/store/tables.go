@@ -75,6 +75,13 @@ func callFields() []field[Row] {
 			{"dscp", func(c *Row) any { return &c.DSCP }},
 			{"transport", func(c *Row) any { return &c.Transport }},
 			{"flags", func(c *Row) any { return &c.Flags }},
+			{"rule_name", func(c *Row) any { return &c.Rule }},
+			{"sip_level", func(c *Row) any { return &c.SIPStored.Level }},
+			{"sip_stored", func(c *Row) any { return &c.SIPStored.Packets }},
+			{"sip_missed", func(c *Row) any { return &c.SIPStored.Missed }},
+			{"rtp_level", func(c *Row) any { return &c.RTPStored.Level }},
+			{"rtp_stored", func(c *Row) any { return &c.RTPStored.Packets }},
+			{"rtp_missed", func(c *Row) any { return &c.RTPStored.Missed }},
 			{"messages_total", func(c *Row) any { return &c.MessagesTotal }},
 			{"session_id", func(c *Row) any { return &c.SessionID }},
 			{"x_call_id", func(c *Row) any { return &c.XCallID }},
@@ -95,6 +102,9 @@ func callFields() []field[Row] {
 			{"mos_min", func(c *Row) any { return &c.MOSMin }},
 			{"loss_max", func(c *Row) any { return &c.LossMax }},
 			{"jitter_max", func(c *Row) any { return &c.JitterMax }},
+			{"caller_stream", func(c *Row) any { return &c.callerStream }},
+			{"called_stream", func(c *Row) any { return &c.calledStream }},
+			{"compat_flags", func(c *Row) any { return &c.compatFlags }},
 		},
 	)
 }
