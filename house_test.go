@@ -45,6 +45,7 @@ var inside = []struct {
 	{"flow/stream", []string{"dataplane/frame", "flow/record", "flow/sctp", "flow/sip", "flow/tls"}, "streams are put together without knowing calls"},
 	{"flow/register", []string{"dataplane/frame", "flow/call", "flow/record", "flow/sip"}, "registrations and exchanges know nothing of shards and media"},
 	{"flow/event", []string{"flow/record"}, "events are limited by what their records say"},
+	{"flow/rule", []string{"flow/record", "flow/sip"}, "rules ask what messages and records say"},
 	{"flow/relate", []string{"flow/record"}, "legs are linked by what their records say"},
 	{"flow/vq", []string{"flow/record"}, "a parser knows no calls and no streams"},
 	{"writer", []string{"flow/record", "dataplane/frame", "writer"}, "writers take records and bytes: they import leaves and other writers only"},
@@ -52,7 +53,7 @@ var inside = []struct {
 	{"bpf", []string{"bpf"}, "bpf is the kernel's side: it imports nothing of ringside"},
 	{"bench", []string{"flow/record", "dataplane/frame", "bench"}, "what ringside is measured with must not be made of it: bench imports leaves only"},
 	{"appliance", []string{"flow/record", "writer/store", "appliance"}, "parts of the appliance read the store and ask the daemon; only appliance/daemon knows the machinery"},
-	{"appliance/cli", []string{"appliance/daemon", "flow/call", "flow/record", "writer/store"}, "commands ask the daemon and the store; only appliance/daemon knows the machinery"},
+	{"appliance/cli", []string{"appliance/daemon", "flow/call", "flow/record", "flow/rule", "writer/store"}, "commands ask the daemon and the store; only appliance/daemon knows the machinery"},
 	{"appliance/cmd", []string{"appliance/cli"}, "a main package only calls the command line"},
 	{"appliance/daemon", []string{"bpf", "dataplane", "flow", "writer", "tuning", "appliance"}, "the daemon wires everything, and nobody drives it from bench"},
 }

@@ -26,7 +26,14 @@ func (s *Shard) join() bool {
 	for from := oldest(s.fragmentIn, limit, (*fragment).place); from != nil; from = oldest(s.fragmentIn, limit, (*fragment).place) {
 		f, b := from.head(), &s.rejoined
 		b.Packets, b.Tunnels = b.Packets[:0], b.Tunnels[:0]
+		b.Kept = b.Kept[:0]
 		s.decoder.Join(&f.f, &f.tunnel, b)
+		if s.records() {
+			s.linkParts(b.Kept, frame.Kept{Clock: f.f.Clock, At: f.f.Kept})
+			for i := range b.Packets {
+				b.Packets[i].Kept = f.f.Kept
+			}
+		}
 		s.packets(b, &s.out[fromFragments])
 		from.next++
 	}
@@ -87,6 +94,7 @@ func (s *Shard) carriedMessage(m *tcpstream.Message) {
 	if p.Tunnel != 0 && s.carried != nil {
 		meta.Tunnel = tunnelRecord(&s.carried.tunnel)
 	}
+	s.kept = append(s.kept[:0], m.Kept...)
 	s.parse(m.Data, &meta, p, 0, &s.out[fromStreams])
 }
 

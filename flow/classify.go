@@ -8,6 +8,7 @@ import (
 	"ringside/flow/record"
 	"ringside/flow/register"
 	"ringside/flow/rtp"
+	"ringside/flow/rule"
 	"ringside/flow/sip"
 )
 
@@ -21,9 +22,11 @@ func (s *Shard) classify(b *frame.Batch) {
 			s.group.gaps.add(f.Clock)
 		}
 	}
+	s.cursor = 0
 	for i := range b.Fragments {
 		s.fragment(b, &b.Fragments[i])
 	}
+	s.cursor = 0
 	s.packets(b, &s.out[fromFrames])
 	s.census.hand(&s.group.mirrors)
 }
@@ -51,7 +54,7 @@ func (s *Shard) datagram(b *frame.Batch, p *frame.Packet, to *outlet) {
 	case len(payload) == 0:
 		s.stats.UDPEmpty++
 	case payload[0]>>6 == 2: // version 2 of RTP and RTCP; no SIP begins so
-		s.sample(p, to)
+		s.sample(b, p, to)
 	default:
 		if rest := trimKeepalive(payload); len(rest) == 0 {
 			s.stats.Keepalives++
@@ -65,13 +68,13 @@ func (s *Shard) datagram(b *frame.Batch, p *frame.Packet, to *outlet) {
 }
 
 // sample takes from RTP and RTCP what their metering needs.
-func (s *Shard) sample(p *frame.Packet, to *outlet) {
+func (s *Shard) sample(b *frame.Batch, p *frame.Packet, to *outlet) {
 	if p.Src.Port < firstMediaPort || p.Dst.Port < firstMediaPort {
 		s.stats.UDPOther++
 		return
 	}
 	if rtp.IsRTCP(p.Payload) {
-		s.reportsOf(p, to)
+		s.reportsOf(b, p, to)
 		return
 	}
 	var h rtp.Header
@@ -80,6 +83,9 @@ func (s *Shard) sample(p *frame.Packet, to *outlet) {
 		return
 	}
 	s.stats.RTP++
+	if s.rec.rtp != rule.None {
+		s.keepMedia(b, p, int(h.Offset), to)
+	}
 	m := s.sampleOf(p, to, p.Src, p.Dst, h.SSRC)
 	m.ts, m.len, m.seq, m.pt = h.TS, h.Len, h.Seq, h.Type
 	if at := int(h.Offset); at+4 <= len(p.Payload) {
@@ -107,6 +113,9 @@ func (s *Shard) sampleOf(p *frame.Packet, o *outlet, from, to frame.Endpoint, ss
 	m.ttl, m.dscp, m.vlan = p.TTL, p.DSCP, -1
 	m.id, m.iface = p.ID, p.Iface
 	m.dlsr, m.lost, m.seq, m.pt = 0, 0, 0, 0
+	if m.kept = s.unsaid; m.kept != 0 {
+		s.unsaid = 0
+	}
 	if p.Flags&frame.FlagVLAN != 0 {
 		m.vlan = int16(p.VLAN)
 	}
@@ -119,12 +128,28 @@ func loopMask(loop uint16) uint32 { return uint32(loop) * 0x9e3779b1 }
 // reportsOf reads an RTCP compound packet. What it says of a stream goes under
 // that stream's key: the addresses in the direction of the stream, which is
 // the packet's own for a sender report and the opposite for a report block.
-func (s *Shard) reportsOf(p *frame.Packet, to *outlet) {
+func (s *Shard) reportsOf(b *frame.Batch, p *frame.Packet, to *outlet) {
 	s.stats.RTCP++
+	if s.rec.rtp != rule.None {
+		s.keepMedia(b, p, len(p.Payload), to)
+	}
 	if !rtp.ValidRTCP(p.Payload, int(p.Len)) {
 		s.stats.BadRTCP++
-		return
+	} else {
+		s.statements(p, to)
 	}
+	if s.unsaid != 0 {
+		ssrc := uint32(0)
+		if len(p.Payload) >= 8 {
+			ssrc = binary.BigEndian.Uint32(p.Payload[4:])
+		}
+		m, h := s.sampleOf(p, to, p.Src, p.Dst, ssrc), hashBytes(0, p.Payload) // tells it from others
+		m.kind, m.len, m.ts, m.dlsr = sampleCarry, p.Len, uint32(h), uint32(h>>32)
+	}
+}
+
+// statements takes samples of what RTCP says of streams.
+func (s *Shard) statements(p *frame.Packet, to *outlet) {
 	var c rtp.Control
 	rest, ok := rtp.Walk(p.Payload, &c)
 	for ; ok; rest, ok = rtp.Walk(rest, &c) {
@@ -147,6 +172,10 @@ func (s *Shard) reportsOf(p *frame.Packet, to *outlet) {
 
 // fragment hands a fragment to the shard that puts its datagram together.
 func (s *Shard) fragment(b *frame.Batch, f *frame.Fragment) {
+	f.Kept = 0
+	if s.records() {
+		f.Kept = s.keepFrame(b, f.Seq, f.Data, headOfFragment(f))
+	}
 	item := s.out[fromFrames].fragments[s.pick(f.Outer)].add()
 	item.f = *f
 	item.bytes = append(item.bytes[:0], f.Data...)
@@ -158,6 +187,12 @@ func (s *Shard) fragment(b *frame.Batch, f *frame.Fragment) {
 // flows of its two hosts: TLS may resume on one what was agreed on another.
 func (s *Shard) segment(b *frame.Batch, p *frame.Packet, to *outlet) {
 	hosts := frame.FlowHash(frame.Endpoint{Addr: p.Src.Addr}, frame.Endpoint{Addr: p.Dst.Addr})
+	if s.records() && to == &s.out[fromFrames] {
+		p.Kept = 0
+		if len(p.Payload) > 0 {
+			p.Kept = s.keepFrame(b, p.Seq, nil, -1)
+		}
+	}
 	item := to.segments[s.pick(hosts)].add()
 	item.p = *p
 	item.bytes = append(item.bytes[:0], p.Payload...)
@@ -208,6 +243,12 @@ func (s *Shard) datagramMessage(b *frame.Batch, p *frame.Packet, data []byte, to
 	}
 	once := onceMessage(p)
 	s.census.see(once, p)
+	if s.kept = s.kept[:0]; s.records() {
+		if to == &s.out[fromFrames] {
+			p.Kept = s.keepFrame(b, p.Seq, p.Payload, headOf(p.Payload))
+		}
+		s.kept = append(s.kept, frame.Kept{Clock: p.Clock, At: p.Kept})
+	}
 	s.parse(data, &meta, p, once, to)
 }
 
@@ -216,10 +257,11 @@ func (s *Shard) parse(data []byte, meta *call.Meta, p *frame.Packet, once uint64
 	m := &s.message
 	if _, err := m.Parse(data); err != nil {
 		s.stats.countSIPError(err)
-		item := to.signals[s.pick(once<<32^frame.FlowHash(meta.Src, meta.Dst))].add()
+		item := to.signals[s.pick(oddGroup(frame.FlowHash(meta.Src, meta.Dst)))].add()
 		item.bytes, item.msg, item.meta, item.to = item.bytes[:0], sip.Message{}, *meta, toNobody
 		item.reason, _ = err.(sip.Reason)
 		item.once, item.id, item.iface, item.ttl, item.pass = once, p.ID, p.Iface, p.TTL, p.Loop
+		item.kept = append(item.kept[:0], s.kept...)
 		return
 	}
 	s.stats.countMessage(m)
@@ -247,6 +289,7 @@ func (s *Shard) send(m *sip.Message, meta *call.Meta, p *frame.Packet, once uint
 	item.bytes = append(item.bytes[:0], m.Buf...)
 	item.msg, item.meta, item.to = *m, *meta, to
 	item.once, item.id, item.iface, item.ttl = once, p.ID, p.Iface, p.TTL
+	item.kept = append(item.kept[:0], s.kept...)
 	if item.pass = 0; p.Loop != 0 {
 		item.loop(p.Loop)
 	}

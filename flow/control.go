@@ -37,6 +37,9 @@ func (s *Shard) control(p *sample) {
 	if e := s.streams.at(i); e.flags&streamRTP == 0 {
 		e.tick = uint32(p.clock >> tickShift)
 	}
+	if p.kept != 0 {
+		s.recordSample(i, frame.Kept{Clock: p.clock, At: p.kept})
+	}
 	r := &s.streams.coldAt(i).rtcp
 	if p.kind == sampleSender {
 		r.srTime, r.srMiddle, r.srPackets = p.time, p.ts, p.len

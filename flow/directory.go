@@ -37,9 +37,11 @@ type endpoint struct {
 	key      callKey
 	from     int64        // clock of the message that named it
 	seq      uint64       // position of that message, orders entries of equal clock
+	id       uint64       // hash of its Call-ID, orders those of messages that came in one segment
 	until    atomic.Int64 // clock at which the call was hung up: what is new later is not its own
 	replaced atomic.Int64 // clock from which another entry of the call stands in its place
 	next     atomic.Pointer[endpoint]
+	plan     *plan // what the rules want of the call; nil where nothing is recorded
 	payloads [sdp.MaxFormats]rtp.Payload
 	n        uint8
 	epoch    uint16      // of the offer that named it
@@ -176,7 +178,10 @@ func (m *match) insert(e *endpoint) {
 func (e *endpoint) stands(clock int64) bool { return e.from <= clock && clock < e.replaced.Load() }
 
 func (e *endpoint) newer(o *endpoint) bool {
-	return e.from > o.from || e.from == o.from && e.seq > o.seq
+	if e.from != o.from {
+		return e.from > o.from
+	}
+	return e.seq > o.seq || e.seq == o.seq && e.id > o.id
 }
 
 // reuseWindow is for how long after a call a transport address of its media

@@ -90,3 +90,30 @@ func TestDirectory(t *testing.T) {
 		}
 	})
 }
+
+// TestEntriesOfOneSegment: messages of three calls come in one segment and name one
+// address. Which two of them are taken does not depend on who publishes first.
+func TestEntriesOfOneSegment(t *testing.T) {
+	at := at2(bob, 6000)
+	entries := func() []*endpoint {
+		var out []*endpoint
+		for i, id := range []string{"c1", "c2", "c3"} {
+			out = append(out, &endpoint{at: at, key: callKey{call.Ref(i + 1), uint16(i)}, from: 5, seq: 7, id: callHash([]byte(id))})
+		}
+		return out
+	}
+	var want match
+	for n, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}} {
+		d, e := newDirectory(4), entries()
+		for _, i := range order {
+			d.publish(e[i])
+		}
+		m, _ := d.find(at, 10)
+		if n == 0 {
+			want = m
+		}
+		if m.n != 2 || m.e[0].key != want.e[0].key || m.e[1].key != want.e[1].key {
+			t.Errorf("%v: %v and %v", order, m.e[0].key, m.e[1].key)
+		}
+	}
+}

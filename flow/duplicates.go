@@ -48,14 +48,25 @@ const (
 // duplicates remembers the packets of the last moments.
 type duplicates struct {
 	buckets []onceBucket // length is a power of two
+	spilled []onceBucket // what buckets had no room for: one for four of them
 	window  int64        // ns of clock
 	short   int64
 	pairs   PathPairs
 	touched uint64 // of no meaning; keeps loads that fetch lines ahead
 	full    uint64 // packets that gave way to others while they could still have had a copy
+	limit   int    // of buckets
 }
 
-// onceBucket is one line of the cache.
+// The table begins small, to stay in the cache where there is little to remember,
+// and grows before a packet gives way that may still have a copy: as soon as one
+// bucket has to hold more than it can, with a packet for each two on the average.
+const (
+	onceFirst = 512     // buckets, of 64 bytes, and 16 for what they spill
+	onceMost  = 1 << 16 // at most, for each 10 ms of the window: three million packets a second
+	onceEver  = 1 << 20 // at most: 80 MiB
+)
+
+// onceBucket is one line of the cache. What was put last is first.
 type onceBucket [4]onceEntry
 
 type onceEntry struct {
@@ -143,47 +154,107 @@ func (t *PathPairs) merge(o *PathPairs) {
 func (d *duplicates) init(window time.Duration) {
 	d.window = int64(cmp.Or(window, defaultWindow))
 	d.short = min(d.window, int64(shortWindow))
+	d.limit = min(onceEver, onceMost<<min(20, bits.Len64(uint64(d.window-1)/uint64(defaultWindow))))
 }
 
 // seen reports whether a packet with this tag came within the window, and on
 // which path, and remembers it if not. hasID says whether its header identifies it.
 func (d *duplicates) seen(tag uint64, clock int64, hasID bool, path Path) (first Path, again bool) {
 	b := d.bucket(tag)
-	window := d.window >> onceShift
+	window := d.window
 	if !hasID {
-		window = d.short >> onceShift
+		window = d.short
 	}
-	oldest, age := &b[0], int64(-1)
-	for i := range b {
-		e := &b[i]
-		if e.seen == 0 {
-			oldest, age = e, onceTicks
-			continue
-		}
-		a := e.age(clock)
-		if e.tag == tag && a <= window {
+	if b[0].tag == tag || b[1].tag == tag || b[2].tag == tag || b[3].tag == tag {
+		if e := b.find(tag, clock, window); e != nil {
 			return e.path(), true
 		}
-		if a > age {
-			oldest, age = e, a
+	}
+	// What was spilled is older than all in the bucket: where one of these is too
+	// old, so is that.
+	if last := &b[3]; last.seen != 0 && last.age(clock) <= d.window>>onceShift {
+		if e := d.spill(tag).find(tag, clock, window); e != nil {
+			return e.path(), true
+		}
+		b = d.room(tag, clock)
+	}
+	b.put(onceEntry{tag, onceSeen(clock, path)})
+	return path, false
+}
+
+// find is the entry of a tag that was seen within a window, or nil.
+func (b *onceBucket) find(tag uint64, clock, window int64) *onceEntry {
+	for i := range b {
+		if e := &b[i]; e.tag == tag && e.age(clock) <= window>>onceShift {
+			return e
 		}
 	}
-	if age < d.window>>onceShift {
-		d.full++
+	return nil
+}
+
+// put puts an entry before the others; the last one gives way.
+func (b *onceBucket) put(e onceEntry) {
+	b[3] = b[2]
+	b[2] = b[1]
+	b[1] = b[0]
+	b[0] = e
+}
+
+// room makes room in the bucket of a tag, in which all may still have copies.
+func (d *duplicates) room(tag uint64, clock int64) *onceBucket {
+	for {
+		b := d.bucket(tag)
+		last := &d.spill(tag)[3]
+		if last.seen == 0 || last.age(clock) > d.window>>onceShift {
+			d.spill(tag).put(b[3])
+			return b
+		}
+		if len(d.buckets) >= d.limit {
+			d.full++
+			return b
+		}
+		d.grow()
+		if b = d.bucket(tag); b[3].seen == 0 {
+			return b
+		}
 	}
-	*oldest = onceEntry{tag, onceSeen(clock, path)}
-	return path, false
+}
+
+// grow doubles the table. What is remembered is put again in the order in which it
+// was put.
+func (d *duplicates) grow() {
+	old, spilled := d.buckets, d.spilled
+	d.make(2 * len(old))
+	for _, buckets := range [][]onceBucket{spilled, old} {
+		for i := range buckets {
+			for j := len(onceBucket{}) - 1; j >= 0; j-- {
+				if e := buckets[i][j]; e.seen != 0 {
+					b := d.bucket(e.tag)
+					if b[3].seen != 0 {
+						d.spill(e.tag).put(b[3])
+					}
+					b.put(e)
+				}
+			}
+		}
+	}
+}
+
+func (d *duplicates) make(n int) {
+	d.buckets, d.spilled = make([]onceBucket, n), make([]onceBucket, n/4)
 }
 
 // bucket is where a tag is kept. The first call takes the memory.
 func (d *duplicates) bucket(tag uint64) *onceBucket {
 	if d.buckets == nil {
-		// Room for a million packets a second and 10 ms, in proportion for longer
-		// windows.
-		size := 4096 * max(1, uint64(d.window/int64(defaultWindow)))
-		d.buckets = make([]onceBucket, 1<<bits.Len64(size-1))
+		d.make(onceFirst)
 	}
 	return &d.buckets[tag>>20&uint64(len(d.buckets)-1)]
+}
+
+// spill is where a tag is kept that its bucket had no room for.
+func (d *duplicates) spill(tag uint64) *onceBucket {
+	return &d.spilled[tag>>20&uint64(len(d.buckets)-1)>>2]
 }
 
 // once is the tag of a sample: all that is kept of the packet.
@@ -270,9 +341,10 @@ func pathOf(p *frame.Packet) Path {
 
 // countDuplicate counts a sample that is taken away.
 func (s *Shard) countDuplicate(m *sample) {
-	if m.kind <= sampleMarked {
+	switch {
+	case m.kind <= sampleMarked:
 		s.stats.RTPDuplicates++
-	} else {
+	case m.kind != sampleCarry:
 		s.stats.RTCPDuplicates++
 	}
 }

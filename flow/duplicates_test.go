@@ -136,6 +136,68 @@ func TestPathPairsAreBounded(t *testing.T) {
 	}
 }
 
+// TestDuplicatesGrow: packets that come at once, more than the first table holds,
+// are all found again within the window, none after it, whatever was seen before.
+func TestDuplicatesGrow(t *testing.T) {
+	const n = 20_000 // in a window of 10 ms
+	var d duplicates
+	d.init(0)
+	tag := func(round, i int) uint64 { return fold(uint64(round), uint64(i)) | 1 }
+	for round := range 3 {
+		start := int64(1+round) * int64(time.Second)
+		for i := range n {
+			if _, again := d.seen(tag(round, i), start+int64(i)*100, true, Path{int16(i % 4096), uint8(i)}); again {
+				t.Fatalf("round %d: packet %d is taken for a copy", round, i)
+			}
+		}
+		for i := range n {
+			first, again := d.seen(tag(round, i), start+int64(i)*100+int64(5*time.Millisecond), true, Path{})
+			if want := (Path{int16(i % 4096), uint8(i)}); !again || first != want {
+				t.Fatalf("round %d: copy of packet %d: found %v on %v, want %v", round, i, again, first, want)
+			}
+		}
+	}
+	for i := range n {
+		if _, again := d.seen(tag(2, i), int64(3*time.Second)+int64(i)*100+int64(11*time.Millisecond), true, Path{}); again {
+			t.Fatalf("packet %d is taken for a copy after 11 ms", i)
+		}
+	}
+	if d.full != 0 || len(d.buckets) <= onceFirst {
+		t.Errorf("%d packets gave way in %d buckets", d.full, len(d.buckets))
+	}
+}
+
+// TestDuplicatesAreBounded: the table stops growing, counts what gives way, and
+// what came last is found.
+func TestDuplicatesAreBounded(t *testing.T) {
+	var d duplicates
+	d.init(0)
+	d.limit = 2 * onceFirst
+	const n, start = 100_000, int64(time.Hour)
+	for i := range n {
+		d.seen(fold(1, uint64(i))|1, start, true, Path{})
+	}
+	if kept := 4*len(d.buckets) + 4*len(d.spilled); len(d.buckets) != d.limit || d.full != uint64(n-kept) {
+		t.Errorf("%d buckets, %d of %d gave way", len(d.buckets), d.full, n)
+	}
+	if _, again := d.seen(fold(1, n-1)|1, start, true, Path{}); !again {
+		t.Error("the last packet is forgotten")
+	}
+}
+
+// TestDuplicatesAllocateNothing: but where the table grows.
+func TestDuplicatesAllocateNothing(t *testing.T) {
+	var d duplicates
+	d.init(0)
+	i := 0
+	if got := testing.AllocsPerRun(100_000, func() {
+		d.seen(fold(2, uint64(i))|1, int64(i)*100_000, true, Path{})
+		i++
+	}); got != 0 {
+		t.Errorf("%v allocations a packet", got)
+	}
+}
+
 func BenchmarkDuplicates(b *testing.B) {
 	var d duplicates
 	d.init(0)

@@ -226,6 +226,7 @@ type signal struct {
 	pass  uint16 // as frame.Frame.Loop
 	ttl   uint8
 	to    addressee
+	kept  []frame.Kept // the frames it came in, as far as copies are kept; the item's own
 
 	reason sip.Reason // why it was not understood
 }
@@ -261,6 +262,7 @@ type sample struct {
 	vlan  int16  // -1: untagged
 	id    uint16 // identification of the IP header
 	iface uint16
+	kept  uint32 // copy of its frame, in the first sample of a packet; else 0
 }
 
 type sampleKind uint8
@@ -271,6 +273,7 @@ const (
 	sampleSender            // sender information of an SR
 	sampleBlock             // report block of an SR or RR
 	sampleXR                // VoIP metrics of an XR
+	sampleCarry             // RTCP that says nothing of a stream, and may be recorded
 )
 
 // callKey names a call among all shards.
@@ -294,6 +297,7 @@ const (
 	orderCollect orderKind = iota // report the streams of the call, and let them go
 	orderProbe                    // say when its media last flowed
 	orderReuse                    // say whether at had belonged to another call shortly before
+	orderRecall                   // record what is held of the media of the call, as a rule wants now
 )
 
 // report is what a metering shard answers.
@@ -302,4 +306,5 @@ type report struct {
 	stream *measured // a stream of the call, or only what RTCP said of one; nil for other answers
 	reuse  bool      // answer to orderReuse: it had
 	last   int64     // answer to orderProbe: clock of the last media packet
+	tape   *tape     // what was recorded of the media of the call
 }

@@ -31,6 +31,11 @@
 //     record is built and leaves, in the order of its end. Behind that, on one
 //     goroutine, events are limited and legs are linked.
 //
+// Where packets are recorded, the worker that reads a frame keeps a copy of it,
+// and hands a reference on (keep.go). Signalling and media give those that
+// capture rules want to a Recorder; a fifth mark, floor, says which copies nobody
+// looks at any more.
+//
 // So every result is a function of the packets and their clocks alone. How
 // many workers there are, and which of them is faster, changes nothing; only
 // a full table does, and that is counted.
@@ -52,6 +57,7 @@ import (
 	"ringside/flow/record"
 	"ringside/flow/register"
 	"ringside/flow/relate"
+	"ringside/flow/rule"
 	"ringside/flow/sip"
 	tcpstream "ringside/flow/stream"
 )
@@ -101,6 +107,15 @@ type Options struct {
 	// Else one end will do, as of two ends one is often behind a NAT.
 	BothSides bool
 
+	// Recorder, if set, makes the recorder of a shard. Rules, which must be set
+	// then, say what it gets, and Memory is where copies of frames are held
+	// meanwhile: at least MinKept for each worker, better the packets of some
+	// seconds. It must stay until Run returns. Outside of the Go heap it is no
+	// business of the collector.
+	Recorder func(shard int) Recorder
+	Rules    *rule.Set
+	Memory   []byte
+
 	Dedup       Dedup
 	DedupWindow time.Duration // 0: 10 ms
 
@@ -123,6 +138,7 @@ type Group struct {
 	dir     *directory
 	gaps    gaps
 	mirrors mirrors
+	keeper  keeper
 	last    last
 	out     chan delivery
 	failed  atomic.Bool // a worker gave up; the others need not wait for it
@@ -147,6 +163,9 @@ func NewGroup(o Options) *Group {
 	g.mirrors.init(o.Dedup, &d)
 	g.last.oneWay = make(map[[2]netip.Addr]int)
 	g.last.limit, g.last.finder = event.New(o.Events), relate.New(o.Links)
+	if o.Recorder != nil {
+		g.initKeeper()
+	}
 	pools := newPools()
 	for i := range o.Workers {
 		g.shards = append(g.shards, newShard(g, i, pools))
@@ -186,6 +205,7 @@ func (g *Group) Stats() Stats {
 		}
 	}
 	sum.Duplicates.sort()
+	sum.LookBackShort = g.keeper.short.Load()
 	sum.Mirrors = g.mirrors.report()
 	g.last.mu.Lock()
 	defer g.last.mu.Unlock()

@@ -35,6 +35,9 @@ func (s *Shard) meter() bool {
 	}
 	limit := s.lowest(settledMark)
 	if limit <= s.metered.Load() {
+		if s.records() {
+			s.sayFloor() // a worker may wait for room
+		}
 		return false
 	}
 	s.takeOrders()
@@ -57,6 +60,9 @@ func (s *Shard) sayMetered() bool {
 		return false
 	}
 	s.metered.Store(s.meteredTo)
+	if s.records() {
+		s.sayRecorded()
+	}
 	return true
 }
 
@@ -148,6 +154,9 @@ func (s *Shard) measure(run []sample) {
 		for i := range run[:n] {
 			s.found[i] = s.streams.find(&run[i].key, run[i].hash)
 		}
+		if s.records() {
+			s.fetchTapes(s.found[:n])
+		}
 		watch := s.group.mirrors.watches(run[n-1].clock)
 		if watch {
 			d := &s.once[onceSamples]
@@ -162,9 +171,12 @@ func (s *Shard) measure(run []sample) {
 				s.countDuplicate(p)
 				continue
 			}
-			if p.kind <= sampleMarked {
+			switch {
+			case p.kind <= sampleMarked:
 				s.packet(p, s.found[i])
-			} else {
+			case p.kind == sampleCarry:
+				s.carry(p, s.found[i])
+			default:
 				s.control(p)
 			}
 		}
@@ -193,6 +205,12 @@ func (s *Shard) packet(p *sample, at uint32) {
 	})
 	if e.class == meter.Event {
 		s.digit(at, p)
+	}
+	if p.kept != 0 {
+		s.recordSample(at, frame.Kept{Clock: p.clock, At: p.kept})
+		if e.hot.Packets()%judgeEvery == 0 {
+			s.judgeStream(at, p.clock)
+		}
 	}
 }
 
@@ -261,10 +279,13 @@ func (s *Shard) bind(i uint32, m match, sends bool, clock int64) {
 		if !sends {
 			from = other(e.side)
 		}
-		s.streams.bind(i, e.key, from, epoch)
+		s.streams.bind(i, e.key, from, epoch, s.bindTape(e.key, e.plan))
 		if e.srtp {
 			s.streams.at(i).flags |= streamSRTP
 		}
+	}
+	if s.records() {
+		s.adoptHeld(i, clock)
 	}
 }
 
@@ -403,6 +424,13 @@ func (s *Shard) answer(o *order) {
 		}
 		return
 	}
+	switch {
+	case o.kind == orderRecall:
+		s.recall(o.key, o.clock)
+		return
+	case o.kind == orderCollect && s.records():
+		s.collectTape(o.key, o.clock)
+	}
 	i, ok := s.streams.ofCall[o.key]
 	if !ok {
 		return
@@ -423,6 +451,10 @@ func (s *Shard) answer(o *order) {
 		*lane.add() = report{
 			ref:    o.key.ref,
 			stream: s.measured(i, b, o.clock),
+		}
+		if s.records() {
+			_, h := s.streams.heldBinding(i, o.key)
+			*h = heldBinding{}
 		}
 		*b = binding{}
 		if c.unbound() {

@@ -2,11 +2,14 @@ package flow
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 
 	"ringside/dataplane/frame"
+	"ringside/flow/call"
 	"ringside/flow/record"
 	"ringside/flow/rtp"
+	"ringside/flow/rule"
 	"ringside/flow/sdp"
 )
 
@@ -21,13 +24,22 @@ type speech struct {
 }
 
 func newSpeech(streams int, dedup Dedup) *speech {
-	g := NewGroup(Options{Dedup: dedup})
+	return speechOf(NewGroup(Options{Dedup: dedup}), streams, nil)
+}
+
+// speechOf makes the streams, each of a call of its own where they are recorded.
+func speechOf(g *Group, streams int, policy *rule.Policy) *speech {
 	sp := &speech{shard: g.shards[0], clock: 1_700_000_000_000_000_000}
 	for i := range streams {
 		src := frame.Endpoint{Addr: frame.AddrFrom4([]byte{10, 0, byte(i >> 8), byte(i)}), Port: 20000}
 		dst := frame.Endpoint{Addr: frame.AddrFrom4([]byte{10, 1, byte(i >> 8), byte(i)}), Port: 30000}
+		key, p := callKey{1, 0}, (*plan)(nil)
+		if policy != nil {
+			key, p = callKey{call.Ref(i + 1), 0}, &plan{id: fmt.Sprintf("%d@10.0.0.1", i)}
+			p.head.Store(&wanted{policy: *policy})
+		}
 		g.dir.publish(&endpoint{
-			at: dst, key: callKey{1, 0}, from: sp.clock, side: record.SideCalled,
+			at: dst, key: key, from: sp.clock, side: record.SideCalled, plan: p,
 			payloads: [sdp.MaxFormats]rtp.Payload{{Type: 0, Codec: rtp.PCMU, Rate: 8000}}, n: 1,
 		})
 		b := make([]byte, 172)
@@ -53,12 +65,15 @@ func (sp *speech) round() {
 	sp.seq++
 	clock := sp.clock
 	for n := range sp.batches {
-		packets := sp.batches[n].Packets
+		packets, frames := sp.batches[n].Packets, sp.batches[n].Frames
 		for i := range packets {
 			p := &packets[i]
 			binary.BigEndian.PutUint16(p.Payload[2:], sp.seq)
 			binary.BigEndian.PutUint32(p.Payload[4:], uint32(sp.seq)*160)
 			p.Time, p.Clock = clock, clock
+			if i < len(frames) {
+				frames[i].Time, frames[i].Clock = clock, clock
+			}
 			clock++
 		}
 		sp.shard.pass(&sp.batches[n])
@@ -73,6 +88,11 @@ func (s *Shard) pass(b *frame.Batch) {
 	from, run := s.next(end)
 	s.measure(run)
 	from.next += len(run)
+	if s.records() {
+		s.meteredTo = b.Packets[len(b.Packets)-1].Clock
+		s.sayRecorded()
+		s.room()
+	}
 }
 
 func TestMeasureAllocatesNothing(t *testing.T) {
@@ -105,14 +125,34 @@ func BenchmarkMeasure(b *testing.B) {
 		{"4000-auto", 4000, DedupAuto}, {"4000-dedup", 4000, DedupOn},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
-			sp := newSpeech(bm.streams, bm.dedup)
-			sp.round()
-			b.ReportAllocs()
-			b.ResetTimer()
-			for range b.N {
-				sp.round()
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(bm.streams), "ns/packet")
+			benchmarkSpeech(b, newSpeech(bm.streams, bm.dedup), bm.streams)
 		})
 	}
+	for _, bm := range []struct {
+		name, rules string
+		streams     int
+	}{
+		{"4000-recorded", "default -> rtp full\n", 4000},
+		{"40000-recorded", "default -> rtp full\n", 40000},
+		{"4000-headers", "default -> rtp header\n", 4000},
+		{"4000-held", "rule late: status 500 -> rtp full, lookback 1s\ndefault -> rtp none\n", 4000},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			sp, _ := recordedSpeech(b, bm.streams, bm.rules)
+			benchmarkSpeech(b, sp, bm.streams)
+			if lost := sp.shard.shelf.lost; lost > 0 {
+				b.Errorf("%d frames had no room", lost)
+			}
+		})
+	}
+}
+
+func benchmarkSpeech(b *testing.B, sp *speech, streams int) {
+	sp.round()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		sp.round()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(streams), "ns/packet")
 }

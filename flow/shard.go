@@ -28,6 +28,7 @@ type Shard struct {
 	// How far this shard is; see the package comment. Each says: everything
 	// with a lesser clock is done, and what follows from it has been handed on.
 	handed, joined, signalled, settled, metered mark
+	floor                                       mark // no copy of a frame with a lesser clock is looked at any more; see keeper
 
 	published atomic.Pointer[Stats]
 
@@ -55,7 +56,10 @@ type Shard struct {
 	ahead   []int64      // marks of the batches read that somebody has not yet metered through
 	endsAt  atomic.Int64 // clock at which what this worker reads ends, once it did
 	ended   bool
-	message sip.Message // the one being parsed
+	message sip.Message  // the one being parsed
+	kept    []frame.Kept // frames that it came in
+	cursor  int          // frame of the batch that a packet was looked for at
+	unsaid  uint32       // copy of the frame of an RTP or RTCP packet, until a sample of it is made
 
 	rejoined frame.Batch         // what the last fragment completed
 	sessions *tcpstream.Table    // of TCP and SCTP
@@ -75,7 +79,9 @@ type Shard struct {
 
 	repeats []repeat // quality reports seen lately
 
-	seq   uint64                   // of the message being read
+	seq    uint64 // of the message being read
+	callID []byte // of it
+
 	media map[call.Ref][]*measured // reported streams of each call
 
 	streams *streams
@@ -84,6 +90,9 @@ type Shard struct {
 	due     int64                // clock of the next order or tick
 	found   [lookahead]uint32
 	tags    [lookahead]uint64
+
+	shelf shelf
+	rec   recording
 
 	emitted   []emission
 	mark      int64 // records that were finished before are emitted
@@ -130,6 +139,9 @@ func newShard(g *Group, id int, p pools) *Shard {
 		digits: make(map[uint32][]digitOf),
 	}
 	s.streams = newStreams(o.MaxStreams/n + 1)
+	if o.Recorder != nil {
+		s.initRecording(g)
+	}
 	for range n {
 		s.orders = append(s.orders, newLane[order](p.orders, slots))
 		s.reports = append(s.reports, newLane[report](p.reports, slots))
@@ -142,7 +154,7 @@ func newShard(g *Group, id int, p pools) *Shard {
 		}
 		s.out[fromFrames].fragments = append(s.out[fromFrames].fragments, newLane[fragment](p.fragments, slots))
 	}
-	for _, m := range []*mark{&s.handed, &s.joined, &s.signalled, &s.settled, &s.metered} {
+	for _, m := range []*mark{&s.handed, &s.joined, &s.signalled, &s.settled, &s.metered, &s.floor} {
 		m.Store(-end)
 	}
 	for _, to := range []*int64{&s.handedTo, &s.joinedTo, &s.signalledTo, &s.settledTo, &s.meteredTo} {
@@ -155,7 +167,12 @@ func newShard(g *Group, id int, p pools) *Shard {
 	s.sessions = tcpstream.New(s.sessionOptions())
 	limits := o.Limits
 	limits.MaxCalls = share(limits.MaxCalls, n)
+	var taking func(call.Ref)
+	if s.records() {
+		taking = s.taking
+	}
 	s.table = call.NewTable(call.Options{
+		Taking:  taking,
 		Limits:  limits,
 		Sensor:  o.Sensor,
 		Publish: s.publish,
@@ -228,7 +245,7 @@ func (s *Shard) receive(src frame.Source) (moved bool, err error) {
 		s.ahead = slices.Delete(s.ahead, 0, 1)
 	}
 	waiting := s.handedTo > s.handed.Load()
-	if !s.ended && !waiting && len(s.ahead) < maxAhead {
+	if !s.ended && !waiting && len(s.ahead) < maxAhead && (!s.records() || s.room()) {
 		b, err := src.Next()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -316,6 +333,7 @@ func (s *Shard) publishStats() {
 		p.Duplicates.merge(&s.once[i].pairs)
 		p.DedupFull += s.once[i].full
 	}
+	p.NotKept = s.shelf.lost
 	p.Calls = s.table.Stats()
 	p.Sessions = s.sessions.Stats()
 	p.Registers = s.registers.Stats()

@@ -60,20 +60,25 @@ func (s *Shard) signal(m *signal) {
 		return
 	}
 	if m.to == toNobody {
+		if s.records() {
+			s.recordOdd(m)
+		}
 		s.emit(m.meta.Clock, parseError(m.reason, &m.meta, s.group.options.Sensor))
 		return
 	}
-	s.seq = m.meta.Seq
+	s.seq, s.callID = m.meta.Seq, m.msg.Get(m.msg.CallID)
 	if f := s.group.options.Message; f != nil && !again {
 		f(&m.msg, &m.meta)
 	}
 	s.qualityReport(m)
+	s.rec.reading, s.rec.took = m, 0
 	if m.to == toRegister {
 		s.registers.Message(&m.msg, &m.meta)
-		return
-	}
-	if !s.table.Message(&m.msg, &m.meta) && registered(m.msg.Method) {
+	} else if !s.table.Message(&m.msg, &m.meta) && registered(m.msg.Method) {
 		s.registers.Message(&m.msg, &m.meta)
+	}
+	if s.records() && !again {
+		s.recordSignal(m)
 	}
 }
 
@@ -143,8 +148,11 @@ func (s *Shard) nameAs(ref call.Ref, m *call.Media, at frame.Endpoint, clock int
 		return
 	}
 	e := &endpoint{
-		at: at, key: callKey{ref, uint16(s.id)}, from: clock, seq: s.seq, epoch: m.Epoch,
+		at: at, key: callKey{ref, uint16(s.id)}, from: clock, seq: s.seq, id: callHash(s.callID), epoch: m.Epoch,
 		side: m.Side, kind: m.Kind, srtp: m.SRTP, guessed: guessed,
+	}
+	if p := s.rec.calls[ref]; p != nil {
+		e.plan = &p.plan
 	}
 	e.n = uint8(copy(e.payloads[:], m.Payloads[:m.N]))
 	if slices.ContainsFunc(s.named[ref], e.repeats) {
@@ -253,6 +261,8 @@ const deliverEvery = int64(100e6)
 
 func (s *Shard) reported(r *report) {
 	switch {
+	case r.tape != nil:
+		s.rec.tallies[r.ref] = append(s.rec.tallies[r.ref], *r.tape)
 	case r.reuse:
 		s.reused[r.ref] = true
 	case r.stream == nil:
@@ -274,6 +284,9 @@ func (s *Shard) finishCall(c closing) {
 	}
 	s.table.AddDigits(c.ref, digitsOf(streams))
 	rec := s.table.Finish(c.ref)
+	if s.records() {
+		s.recordedCall(c.ref, rec)
+	}
 	repass(rec)
 	if rec.Answer == 0 {
 		for i := range rec.Streams {

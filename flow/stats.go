@@ -57,6 +57,12 @@ type Stats struct {
 
 	CaptureLost uint64 // frames that the capture says it lost; part of no other counter
 
+	// Copies of frames, where packets are recorded.
+	Recorded      uint64 // packets given to the recorder, of each call
+	NotRecorded   uint64 // packets that it refused
+	NotKept       uint64 // frames for which there was no memory
+	LookBackShort uint64 // times that the look-back was cut short to make room
+
 	ActiveStreams uint64
 	Calls         call.Stats
 	Registers     register.Stats
@@ -163,6 +169,7 @@ func (s *Stats) add(o *Stats) {
 		{&s.Unconfirmed, &o.Unconfirmed}, {&s.Refused, &o.Refused}, {&s.Orphans, &o.Orphans},
 		{&s.OrphanRTCP, &o.OrphanRTCP}, {&s.BadRTCP, &o.BadRTCP},
 		{&s.DedupFull, &o.DedupFull}, {&s.VQ, &o.VQ}, {&s.BadVQ, &o.BadVQ},
+		{&s.Recorded, &o.Recorded}, {&s.NotRecorded, &o.NotRecorded}, {&s.NotKept, &o.NotKept},
 		{&s.ActiveStreams, &o.ActiveStreams}, {&s.CaptureLost, &o.CaptureLost},
 	}
 	for _, c := range sum {

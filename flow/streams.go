@@ -88,6 +88,8 @@ type streams struct {
 	index []slot // length is a power of two, at most half full
 	hot   [][]stream
 	cold  [][]streamCold
+	held  [][]heldStream // if holds
+	holds bool           // packets are recorded
 	free  []uint32
 	used  int
 	calls int // of these, bound to a call
@@ -112,6 +114,21 @@ func (t *streams) at(i uint32) *stream {
 
 func (t *streams) coldAt(i uint32) *streamCold {
 	return &t.cold[i/streamChunk][i%streamChunk]
+}
+
+func (t *streams) heldAt(i uint32) *heldStream {
+	return &t.held[i/streamChunk][i%streamChunk]
+}
+
+// heldBinding is what entry i needs to be recorded for a call, which it must have.
+func (t *streams) heldBinding(i uint32, key callKey) (*heldStream, *heldBinding) {
+	c, h := t.coldAt(i), t.heldAt(i)
+	for n := range c.bind {
+		if c.bind[n].key == key {
+			return h, &h.bind[n]
+		}
+	}
+	return nil, nil
 }
 
 // find returns the number of a key's entry, or noStream.
@@ -145,12 +162,18 @@ func (t *streams) add(k *flowKey, h uint64, bound bool) uint32 {
 		if i%streamChunk == 0 {
 			t.hot = append(t.hot, make([]stream, streamChunk))
 			t.cold = append(t.cold, make([]streamCold, streamChunk))
+			if t.holds {
+				t.held = append(t.held, make([]heldStream, streamChunk))
+			}
 		}
 	}
 	t.used++
 	t.insert(slot{uint32(h >> 32), i + 1}, h)
 	*t.at(i) = stream{key: *k}
 	*t.coldAt(i) = streamCold{}
+	if t.holds {
+		*t.heldAt(i) = heldStream{}
+	}
 	return i
 }
 
@@ -193,8 +216,8 @@ func (t *streams) remove(i uint32) {
 	t.used--
 }
 
-// bind ties entry i to a call.
-func (t *streams) bind(i uint32, key callKey, from record.Side, epoch uint16) {
+// bind ties entry i to a call, which is recorded on a tape (0: it is not).
+func (t *streams) bind(i uint32, key callKey, from record.Side, epoch uint16, tape uint32) {
 	c := t.coldAt(i)
 	for n := range c.bind {
 		b := &c.bind[n]
@@ -207,6 +230,9 @@ func (t *streams) bind(i uint32, key callKey, from record.Side, epoch uint16) {
 			head = noStream
 		}
 		*b = binding{key: key, next: head, from: from, epoch: epoch}
+		if t.holds {
+			t.heldAt(i).bind[n] = heldBinding{tape: tape}
+		}
 		t.ofCall[key] = i
 		if e := t.at(i); e.flags&streamBound == 0 {
 			e.flags |= streamBound

@@ -76,9 +76,9 @@ func TestBindings(t *testing.T) {
 		n[i] = table.add(&k, k.hash(), true)
 	}
 	x, y := callKey{1, 0}, callKey{1, 1}
-	table.bind(n[0], x, record.SideCaller, 0)
-	table.bind(n[1], x, record.SideCalled, 0)
-	table.bind(n[1], y, record.SideCaller, 0)
+	table.bind(n[0], x, record.SideCaller, 0, 0)
+	table.bind(n[1], x, record.SideCalled, 0, 0)
+	table.bind(n[1], y, record.SideCaller, 0, 0)
 	walk := func(k callKey) (out []uint32) {
 		i, ok := table.ofCall[k]
 		for ; ok && i != noStream; i = table.coldAt(i).binding(k).next {

@@ -68,6 +68,9 @@ type Options struct {
 	Limits
 	Sensor uint16 // goes into the records
 
+	// Taking says that a call, which may be a new one, is about to take the
+	// message that Message was called with.
+	Taking func(ref Ref)
 	// Publish says that SDP named an endpoint at this clock; the same one
 	// again is harmless. m is borrowed.
 	Publish func(ref Ref, m *Media, clock int64)
@@ -142,6 +145,9 @@ func (t *Table) Message(m *sip.Message, meta *Meta) bool {
 		t.touch(c)
 	}
 	t.stats.InCalls++
+	if t.options.Taking != nil {
+		t.options.Taking(c.ref())
+	}
 	t.take(c, m, meta, &k)
 	return true
 }

@@ -1,5 +1,7 @@
 package sctp
 
+import "ringside/dataplane/frame"
+
 const (
 	cellData = 512
 	cellSize = 584 // memory of a cell, with its piece
@@ -22,6 +24,7 @@ type piece struct {
 	tsn    uint32
 	size   uint32 // on the wire
 	kept   uint32 // captured
+	frame  uint32 // frame.Packet.Kept
 	ppid   uint32 // for I-DATA, of the first only
 	stream uint16
 	begin  bool
@@ -128,10 +131,12 @@ func (t *Table) complete(i uint32) (first uint32) {
 func (t *Table) gather(at *packet, first uint32, emit func(m *Message)) {
 	head := t.cells.at(first).piece
 	clock, chunks, size, n, cut := head.clock, uint32(0), uint32(0), 0, false
+	t.frames = t.frames[:0]
 	for i, end := first, false; !end; chunks++ {
 		c := t.cells.at(i)
 		clock, end = min(clock, c.clock), c.end
 		size += c.size
+		t.cameIn(c.clock, c.frame)
 		if !cut {
 			n = t.copyOut(n, c)
 			cut = c.kept < c.size
@@ -142,6 +147,22 @@ func (t *Table) gather(at *packet, first uint32, emit func(m *Message)) {
 	}
 	t.stats.Delivered += uint64(chunks)
 	t.emit(at, &head, t.buf[:n:n], chunks, size, clock, emit)
+}
+
+// cameIn notes the frame of a chunk, in the order of the clocks and once.
+func (t *Table) cameIn(clock int64, at uint32) {
+	if at == 0 {
+		return
+	}
+	n := len(t.frames)
+	for n > 0 && t.frames[n-1].Clock >= clock {
+		if n--; t.frames[n].At == at {
+			return
+		}
+	}
+	t.frames = append(t.frames, frame.Kept{})
+	copy(t.frames[n+1:], t.frames[n:])
+	t.frames[n] = frame.Kept{Clock: clock, At: at}
 }
 
 // copyOut appends the bytes of a piece to the n bytes of buf, and gives their number.

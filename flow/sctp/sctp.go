@@ -71,7 +71,7 @@ const (
 	grace = 1_000_000_000
 )
 
-// Message is a user message. Data is valid until emit returns.
+// Message is a user message. Data and Frames are valid until emit returns.
 type Message struct {
 	Data   []byte
 	Len    uint32 // bytes on the wire; more than len(Data) if Cut
@@ -79,9 +79,10 @@ type Message struct {
 	First  int64  // clock of the chunk that came first
 	Src    frame.Endpoint
 	Dst    frame.Endpoint
-	Chunks uint32 // that it was made of
-	Stream uint16 // stream identifier
-	Cut    bool   // the snap length cut a chunk: Data ends there
+	Chunks uint32       // that it was made of
+	Frames []frame.Kept // that they came in, as far as copies are kept, by their clocks
+	Stream uint16       // stream identifier
+	Cut    bool         // the snap length cut a chunk: Data ends there
 }
 
 // Table puts messages together. It must not be used by two goroutines at a
@@ -98,7 +99,8 @@ type Table struct {
 	lists      [numLists]list
 	oldest     uint32 // piece that has waited for longest
 	newest     uint32
-	buf        []byte // the message given last
+	buf        []byte       // the message given last
+	frames     []frame.Kept // that it came in
 	message    Message
 	stats      Stats
 }
@@ -240,7 +242,7 @@ func (t *Table) data(at *packet, b []byte, size uint32, emit func(m *Message)) {
 	tsn := binary.BigEndian.Uint32(b[4:])
 	p := piece{
 		clock: at.Clock, tsn: tsn, seq: tsn, size: size, ppid: binary.BigEndian.Uint32(b[12:]),
-		stream: binary.BigEndian.Uint16(b[8:]), begin: b[1]&2 != 0, end: b[1]&1 != 0,
+		stream: binary.BigEndian.Uint16(b[8:]), begin: b[1]&2 != 0, end: b[1]&1 != 0, frame: at.Kept,
 	}
 	body := b[dataLen:]
 	if b[0] == typeIData {
@@ -264,6 +266,8 @@ func (t *Table) data(at *packet, b []byte, size uint32, emit func(m *Message)) {
 	}
 	if p.begin && p.end {
 		t.stats.Delivered++
+		t.frames = t.frames[:0]
+		t.cameIn(at.Clock, at.Kept)
 		t.emit(at, &p, body, 1, size, at.Clock, emit)
 		return
 	}
@@ -285,7 +289,7 @@ func (t *Table) emit(at *packet, p *piece, data []byte, chunks, size uint32, fir
 	}
 	t.message = Message{
 		Data: data, Len: size, PPID: p.ppid, First: first, Src: at.Src, Dst: at.Dst,
-		Chunks: chunks, Stream: p.stream, Cut: cut,
+		Chunks: chunks, Frames: t.frames, Stream: p.stream, Cut: cut,
 	}
 	emit(&t.message)
 	t.message.Data = nil

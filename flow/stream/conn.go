@@ -46,6 +46,7 @@ type half struct {
 	held     []piece
 	first    int    // of held that is not read yet
 	arena    []byte // bytes of held
+	kept     []keptSegment
 
 	// Framing.
 	tried   int    // bytes that might be the middle of a message, before it is known what the flow is
@@ -60,6 +61,57 @@ type half struct {
 
 	proof  uint32           // in queueProof: what lies before it is not waited for any longer
 	places [numQueues]place // in the queues
+}
+
+// keptSegment is a segment whose frame is kept, until the message that ends in
+// it, or behind it, is emitted.
+type keptSegment struct {
+	frame    frame.Kept
+	seq, end uint32
+}
+
+// maxKept is how many segments of one message are remembered: 90 KiB on Ethernet.
+const maxKept = 64
+
+// keep remembers the frame of a segment.
+func (h *half) keep(p *frame.Packet, seq uint32) {
+	if len(h.kept) == maxKept { // the first one goes on standing for those that are given up
+		h.kept[0].frame.At = 0
+		h.kept = append(h.kept[:1], h.kept[2:]...)
+	}
+	h.kept = append(h.kept, keptSegment{frame.Kept{Clock: p.Clock, At: p.Kept}, seq, seq + p.Len})
+}
+
+// carriers adds the frames of what was read since the last message to out, and
+// forgets those of which nothing is left to be read.
+func (h *half) carriers(out []frame.Kept) []frame.Kept {
+	n := 0
+	for _, k := range h.kept {
+		if int32(k.seq-h.next) < 0 {
+			out = append(out, k.frame)
+		}
+		if int32(k.end-h.next) >= 0 {
+			h.kept[n] = k
+			n++
+		}
+	}
+	h.kept = h.kept[:n]
+	return out
+}
+
+// forget forgets the segments that were read, if no message has begun in them.
+func (h *half) forget() {
+	if len(h.buf) > 0 || h.skip > 0 || h.conn.weight > 0 || !h.ws.whole() {
+		return
+	}
+	n := 0
+	for _, k := range h.kept {
+		if int32(k.end-h.next) > 0 {
+			h.kept[n] = k
+			n++
+		}
+	}
+	h.kept = h.kept[:n]
 }
 
 func (h *half) peer() *half { return &h.conn.half[1-h.direction] }

@@ -31,6 +31,6 @@ func (t *Table) datagram(u *sctp.Message) {
 	if u.Cut {
 		t.stats.Cut++
 	}
-	t.message = Message{Data: b, Src: u.Src, Dst: u.Dst, Transport: record.SCTP, Cut: u.Cut, Packet: &t.shown}
+	t.message = Message{Data: b, Src: u.Src, Dst: u.Dst, Transport: record.SCTP, Cut: u.Cut, Packet: &t.shown, Kept: u.Frames}
 	t.options.Emit(&t.message)
 }

@@ -183,6 +183,9 @@ func (t *Table) work(c *conn, d int, seq uint32, p *frame.Packet) kind {
 	k := kindEmpty
 	if p.Len > 0 {
 		h.last = t.now
+		if p.Kept != 0 && (!h.known || int32(seq+p.Len-h.next) > 0) {
+			h.keep(p, seq)
+		}
 		ping := f.nature == plainSIP && c.tls == nil && !h.holds() && h.skip == 0 && isPadding(p.Payload)
 		ping = t.data(h, seq, p.Payload, p.Len) || ping
 		if k = t.kind(c, d); ping {
@@ -328,6 +331,9 @@ func (t *Table) data(h *half, seq uint32, b []byte, n uint32) (probe bool) {
 
 // take reads the next bytes of a direction, of which n were on the wire.
 func (t *Table) take(h *half, b []byte, n uint32) {
+	if len(h.kept) > 0 {
+		h.forget()
+	}
 	h.next += n
 	h.moved = true
 	if len(b) > 0 {

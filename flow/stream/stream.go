@@ -95,6 +95,10 @@ type Message struct {
 	// that was, and Time when its own last byte came. Where that was not upon
 	// a packet of its own direction, Tunnel is 0.
 	Packet *frame.Packet
+
+	// Kept are the frames that the message came in, as far as copies of them are
+	// kept (frame.Packet.Kept): the last ones if they are very many.
+	Kept []frame.Kept
 }
 
 // Table is the streams of one shard. It must not be used by two goroutines at a
@@ -126,13 +130,14 @@ type Table struct {
 	sctp        *sctp.Table
 
 	// What is being worked on.
-	now     frame.Packet // the packet, or what stands for it when a timer fires
-	from    *half        // the direction that now came in, nil for a timer
-	reading *half        // whose plaintext TLS gives
-	message Message
-	shown   frame.Packet // that message points to
-	parsed  sip.Message
-	unmask  []byte
+	now      frame.Packet // the packet, or what stands for it when a timer fires
+	from     *half        // the direction that now came in, nil for a timer
+	reading  *half        // whose plaintext TLS gives
+	message  Message
+	shown    frame.Packet // that message points to
+	parsed   sip.Message
+	carriers []frame.Kept // of message
+	unmask   []byte
 
 	// Bound once, so that passing them allocates nothing.
 	plainText   func([]byte)

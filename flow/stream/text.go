@@ -289,6 +289,8 @@ func (t *Table) emit(h *half, data []byte, cut bool) {
 	if cut {
 		t.stats.Cut++
 	}
+	t.carriers = h.carriers(t.carriers[:0])
+	m.Kept = t.carriers
 	t.stats.Messages[m.Transport]++
 	t.options.Emit(m)
 }

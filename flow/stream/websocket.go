@@ -29,6 +29,9 @@ type wsState struct {
 	skip bool // it is passed over
 }
 
+// whole reports whether no frame and no message has begun.
+func (w *wsState) whole() bool { return w.headLen == 0 && !w.inside && !w.open }
+
 type wsPhase uint8
 
 const (
