@@ -53,7 +53,7 @@ marked by its "type".`,
 			return showPages(c.OutOrStdout(), st.on(c.OutOrStdout()), pages)
 		},
 	}
-	c.Flags().StringVar(&db, "db", "", "the store, a `PATH`")
+	c.Flags().StringVar(&db, "db", "", dbUsage)
 	c.Flags().BoolVar(&asJSON, "json", false, "the whole records, one per line")
 	c.Flags().BoolVar(&digits, "digits", false, "show which DTMF digits were dialled")
 	keysFlag(c.Flags(), &keys)

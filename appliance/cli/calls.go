@@ -14,6 +14,9 @@ import (
 	"ringside/writer/store"
 )
 
+// dbUsage says what --db takes where a store is asked.
+const dbUsage = "the store: a `PATH`, or mysql://USER@HOST/DATABASE"
+
 // openStore opens the store of a query. It must be there.
 func openStore(ctx context.Context, path string) (*store.Store, error) {
 	if path == "" {

@@ -103,7 +103,8 @@ func newRoot(started *bool) *cobra.Command {
 	fl.BoolVar(&st.utc, "utc", false, "show times in UTC instead of local time")
 	fl.IntVar(&st.width, "width", 0, "columns of a line (0: as wide as the terminal)")
 	root.AddCommand(newRead(st), newCalls(st), newCall(st), newRegistrations(st), newEvents(st),
-		newMessages(st), newSubscriptions(st), newPeers(st), newVersion(v))
+		newMessages(st), newSubscriptions(st), newPeers(st),
+		newPcap(st), newSpool(st), newRules(st), newStore(), newVersion(v))
 	return root
 }
 

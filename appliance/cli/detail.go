@@ -160,6 +160,22 @@ func (l look) parties(b *strings.Builder, c *record.Call) {
 	}
 	l.field(b, "transport", strings.ToUpper(c.Transport.String()), vlan, fmt.Sprintf("DSCP %d", c.DSCP))
 	l.field(b, "tunnel", l.tunnel(c.Tunnel)...)
+	if c.SIPStored.Level != record.NotKnown {
+		l.field(b, "packets stored", storedWords("SIP", c.SIPStored), storedWords("RTP", c.RTPStored), "by rule "+clean(c.Rule))
+	}
+}
+
+// storedWords says what the spool got of a class: "SIP full (7)".
+func storedWords(class string, s record.Stored) string {
+	words := class + " " + s.State()
+	if s.Packets > 0 || s.Missed > 0 {
+		words += " (" + count(uint64(s.Packets))
+		if s.Missed > 0 {
+			words += ", " + count(uint64(s.Missed)) + " missed"
+		}
+		words += ")"
+	}
+	return words
 }
 
 func (l look) party(p *record.Party) []string {

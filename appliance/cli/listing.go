@@ -102,7 +102,7 @@ func newListing[T any](st *style, d listing[T]) *cobra.Command {
 	if d.keys {
 		keysFlag(fl, &f.showKeys)
 	}
-	fl.StringVar(&f.db, "db", "", "the store, a `PATH`")
+	fl.StringVar(&f.db, "db", "", dbUsage)
 	return c
 }
 

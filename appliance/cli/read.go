@@ -99,7 +99,7 @@ func read(ctx context.Context, f readFlags, st *style, open opener, stdout, stde
 	if err != nil {
 		return err
 	}
-	if err := openSinks(ctx, f, out, stdout); err != nil {
+	if err := openSinks(ctx, f, out, stdout, stderr); err != nil {
 		return errors.Join(err, out.close())
 	}
 	summary := stdout
@@ -160,7 +160,7 @@ func readSpeed(w io.Writer, p progress) error {
 	return err
 }
 
-func openSinks(ctx context.Context, f readFlags, out *sinks, stdout io.Writer) error {
+func openSinks(ctx context.Context, f readFlags, out *sinks, stdout, stderr io.Writer) error {
 	if f.json != "" {
 		w, err := create(f.json, stdout)
 		if err != nil {
@@ -179,12 +179,19 @@ func openSinks(ctx context.Context, f readFlags, out *sinks, stdout io.Writer) e
 			return fmt.Errorf("write CSV: %w", err)
 		}
 	}
-	if f.db != "" {
-		s, err := newStoreSink(ctx, f.db)
-		if err != nil {
-			return err
-		}
-		out.to = append(out.to, s)
+	if f.db == "" {
+		return nil
 	}
+	open := newStoreSink
+	if f.queue != "" {
+		open = func(ctx context.Context, path string) (sink, error) {
+			return newQueuedSink(ctx, path, f.queue, !f.replay.on, stderr)
+		}
+	}
+	s, err := open(ctx, f.db)
+	if err != nil {
+		return err
+	}
+	out.to = append(out.to, s)
 	return nil
 }

@@ -164,6 +164,8 @@ type report struct {
 	datagrams  []row  // what was put together of them
 	rtp        uint64
 	fates      []row // what became of the RTP packets among them
+	toStore    uint64
+	stored     []row // what became of the packets that were to be stored
 	balanced   bool
 	unreadable []row // what was not understood
 	notes      []row // what else is worth knowing of the frames
@@ -301,7 +303,7 @@ func ledgerSummary(b *strings.Builder, r *report) {
 		return
 	}
 	if r.interrupted {
-		rows(b, "Ledger: the read ended early, and packets on their way are in no row", slices.Concat(r.ledger, r.pieces, r.datagrams, r.fates))
+		rows(b, "Ledger: the read ended early, and packets on their way are in no row", slices.Concat(r.ledger, r.pieces, r.datagrams, r.fates, r.stored))
 		return
 	}
 	title := "Ledger: what became of every packet"
@@ -318,6 +320,10 @@ func ledgerSummary(b *strings.Builder, r *report) {
 	if len(r.fates) > 0 || r.rtp > 0 {
 		rows(b, "and of the RTP packets among them", r.fates)
 		off = balance(b, "sum", r.fates, r.rtp) || off
+	}
+	if len(r.stored) > 0 || r.toStore > 0 {
+		rows(b, "and of the packets for the spool, of each call that they are of", r.stored)
+		off = balance(b, "sum", r.stored, r.toStore) || off
 	}
 	if !r.balanced && !off {
 		b.WriteString("  DOES NOT BALANCE between decoder and shards\n")

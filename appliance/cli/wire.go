@@ -45,6 +45,9 @@ func openDaemon(f readFlags, to sink) (engine, error) {
 		NATAlias: f.natAliases, BothSides: f.bothSides != "no",
 		VXLANPorts: f.vxlanPorts, TCPIdle: f.tcpIdle, TCPReorder: f.tcpReorder,
 	}
+	if f.spool != "" {
+		o.Spool = &daemon.SpoolOptions{Dir: f.spool, RulesFile: f.rules, Wait: !f.replay.on, Quota: daemon.SpoolQuota{Total: f.spoolQuota, Reserve: f.spoolReserve}}
+	}
 	o.Register.DelDelay, o.Register.ExpDelta = orNone(f.regDelDelay), orNone(f.regExpDelta)
 	o.Events.Quiet = f.eventsOff
 	if f.replay.on || f.loop > 1 || f.endForceTimeout > 0 {
@@ -90,6 +93,8 @@ func (d daemonRead) report() report {
 		bytes: d.Progress().BytesRead, frames: from.Frames, rtp: from.RTP, balanced: from.Balanced,
 		unreadable: rowsOf(from.NotUnderstood, ""),
 		fates:      rowsOf(from.Ledger, daemon.StageRTP),
+		toStore:    from.ToStore,
+		stored:     rowsOf(from.Ledger, daemon.StageSpool),
 	}
 	r.ledgerOf(&from)
 	for _, x := range from.Notes {
@@ -167,6 +172,9 @@ func newStoreSink(ctx context.Context, path string) (sink, error) {
 	s, err := store.Open(ctx, store.Options{Path: path})
 	if err != nil {
 		return nil, err
+	}
+	if err := prepare(ctx, s); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return storeSink{s, store.NewWriter(s, store.WriterOptions{})}, nil
 }

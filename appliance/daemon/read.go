@@ -64,6 +64,9 @@ type ReadOptions struct {
 	NATAlias  []string // "A=B": media of an address A in SDP is seen at B
 	BothSides bool     // a stream belongs to a call only if its SDP names both ends
 
+	// Spool, if not nil, is where packets are stored.
+	Spool *SpoolOptions
+
 	// Replay, if not nil, hands the frames out at a pace, or in a loop.
 	Replay *replay.Options
 }
@@ -74,6 +77,7 @@ type Read struct {
 	source   source
 	decoders []*decode.Decoder
 	group    *flow.Group
+	record   *recording // nil: nothing is stored
 	calls    atomic.Int64
 	clock    atomic.Int64
 }
@@ -96,6 +100,12 @@ func NewRead(o ReadOptions) (*Read, error) {
 	}
 	if err := r.source.open(o); err != nil {
 		return nil, err
+	}
+	if o.Spool != nil {
+		if r.record, err = openRecording(*o.Spool, &options); err != nil {
+			r.source.Close()
+			return nil, err
+		}
 	}
 	for range o.Workers {
 		r.decoders = append(r.decoders, decode.New(decode.Options{VXLANPorts: o.VXLANPorts}))
@@ -187,9 +197,13 @@ func readKeys(logs, rsa []string) (*tls.Keys, error) {
 // with an error when ctx is cancelled or the input cannot be read on.
 func (r *Read) Run(ctx context.Context) error {
 	defer r.source.Close()
-	return r.group.Run(ctx, func(ctx context.Context, i int, s *flow.Shard) error {
+	err := r.group.Run(ctx, func(ctx context.Context, i int, s *flow.Shard) error {
 		return s.Run(ctx, r.source.frames, r.decoders[i])
 	})
+	if r.record != nil {
+		err = errors.Join(err, r.record.close())
+	}
+	return err
 }
 
 // Progress is how far a Read is.
@@ -225,10 +239,12 @@ type LedgerRow struct {
 //	datagrams joined    = packets + fragments + reasons
 //	packets of both     = the sum of the kinds
 //	RTP packets         = the sum of what became of them
+//	packets to store    = the sum of what became of them
 type Report struct {
 	Frames        uint64          `json:"frames"`
 	Packets       uint64          `json:"packets"` // those of joined datagrams included
 	RTP           uint64          `json:"rtp"`
+	ToStore       uint64          `json:"to_store"` // packets for the spool, of each call that wants them
 	Ledger        []LedgerRow     `json:"ledger"`
 	Balanced      bool            `json:"balanced"`
 	NotUnderstood []LedgerRow     `json:"not_understood"`
@@ -245,6 +261,7 @@ const (
 	StageDatagram = "datagram" // what became of datagrams put together of them
 	StageKind     = "packet"   // what packets were
 	StageRTP      = "rtp"      // what became of RTP packets
+	StageSpool    = "spool"    // what became of packets that were to be stored, of each call
 )
 
 // Report is to be called after Run.
@@ -256,7 +273,7 @@ func (r *Read) Report() Report {
 	}
 	in, fl := r.source.Stats(), r.group.Stats()
 	rep := Report{
-		Frames: in.Frames, Packets: dec.Packets + dec.JoinedPackets, RTP: fl.RTP, Damage: in.Damages,
+		Frames: in.Frames, Packets: dec.Packets + dec.JoinedPackets, RTP: fl.RTP, ToStore: fl.Recorded + fl.NotRecorded, Damage: in.Damages,
 		Mirrors: fl.Mirrors, Flow: fl,
 	}
 	for i, n := range dec.Reasons {
@@ -279,10 +296,15 @@ func (r *Read) Report() Report {
 		fates += k.Count
 		rep.row(StageRTP, k.Name, k.Count)
 	}
-	rep.Balanced = rep.Frames == dec.Frames && dec.Balanced() && fragments == dec.Fragments+dec.JoinedFragments &&
+	stored := uint64(0)
+	for _, k := range r.stored(&fl) {
+		stored += k.Count
+		rep.row(StageSpool, k.Name, k.Count)
+	}
+	rep.Balanced = stored == rep.ToStore && rep.Frames == dec.Frames && dec.Balanced() && fragments == dec.Fragments+dec.JoinedFragments &&
 		rep.Packets == kinds && fl.RTP == fates
 	rep.NotUnderstood = notUnderstood(&dec, &fl)
-	rep.Notes = notes(&dec, &fl)
+	rep.Notes = append(notes(&dec, &fl), r.saved()...)
 	return rep
 }
 
@@ -315,6 +337,8 @@ func notes(dec *decode.Stats, fl *flow.Stats) []LedgerRow {
 	} {
 		add("duplicate", k.Name, k.Count)
 	}
+	add("spool", "frames not kept, memory was short", fl.NotKept)
+	add("spool", "look-back cut short", fl.LookBackShort)
 	add("duplicate", "not looked for, tables full", fl.DedupFull)
 	for _, p := range fl.Duplicates.Rows {
 		add("copies", p.First.String()+", then "+p.Second.String(), p.Count)
