@@ -151,19 +151,20 @@ func (s *Shard) measure(run []sample) {
 		for run[n-1].clock > s.due {
 			n--
 		}
+		watch := s.group.mirrors.watches(run[n-1].clock)
+		if watch {
+			d, touched := &s.once[onceSamples], uint64(0)
+			for i := range run[:n] {
+				s.tags[i] = run[i].once()
+				touched ^= d.bucket(s.tags[i])[0].tag // fetches the line, while streams are found
+			}
+			d.touched = touched
+		}
 		for i := range run[:n] {
 			s.found[i] = s.streams.find(&run[i].key, run[i].hash)
 		}
 		if s.records() {
 			s.fetchTapes(s.found[:n])
-		}
-		watch := s.group.mirrors.watches(run[n-1].clock)
-		if watch {
-			d := &s.once[onceSamples]
-			for i := range run[:n] {
-				s.tags[i] = run[i].once()
-				d.touched ^= d.bucket(s.tags[i])[0].tag // fetches the line
-			}
 		}
 		for i := range run[:n] {
 			p := &run[i]
