@@ -20,7 +20,9 @@ import (
 
 // pcapFlags are those of ringside pcap.
 type pcapFlags struct {
-	spool, db, out     string
+	spool              []string // directories
+	db, out            string
+	each, name, tar    string // directory, template, file
 	legs, sip, rtp     bool
 	classic, ng, quiet bool
 	filter             store.Filter
@@ -42,7 +44,7 @@ func newPcap(st *style) *cobra.Command {
 	var f pcapFlags
 	c := &cobra.Command{
 		Use:   "pcap [CALL-ID…] --spool DIR",
-		Short: "write the packets of calls as a capture file",
+		Short: "write the packets of calls as capture files",
 		Long: `Write the packets of calls from a spool as a capture file, merged by time, also
 while a call still runs. Name calls by their Call-IDs, or, with --db, by the ids of
 the store; or choose them in the store by the filters of "ringside calls".
@@ -52,11 +54,18 @@ the calls that are linked with them, and if there are no packets, the record of
 the call tells why. --from and --to are about the packets if calls are named, and
 about the calls' beginning if they are chosen by a filter.
 
+With --each, every call gets a file of its own in a directory, by default named
+after its Call-ID; --name can have {call_id}, {date} and {time} of its beginning,
+and, with --db, {caller} and {called}. What is unsafe in names becomes "_"; names
+longer than 100 bytes are cut, and end with a hash. With --tar, they go into an
+archive as 2026-01-31/15/04/SIP/CALL-ID.pcap, and RTP beside SIP.
+
 ` + filterHelp[:strings.Index(filterHelp, " --json")] + `
 The exit code is 1 if there are no packets.`,
 		Example: "  ringside pcap --spool /var/spool/ringside a84b4c76e66710@pc33.example.com -o call.pcapng\n" +
 			"  ringside pcap --spool /var/spool/ringside --db calls.db --legs 4611686018427387904 | wireshark -k -i -\n" +
-			"  ringside pcap --spool /var/spool/ringside --db calls.db --sip --caller '+4930*' --from -2h -o calls.pcapng",
+			"  ringside pcap --spool /var/spool/ringside --db calls.db --sip --caller '+4930*' --from -2h -o calls.pcapng\n" +
+			"  ringside pcap --spool /var/spool/ringside --db calls.db --from -2h --each calls --name '{date}_{time}_{caller}_{call_id}'",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := f.check(c.Flags(), args, c.OutOrStdout()); err != nil {
 				return err
@@ -64,18 +73,23 @@ The exit code is 1 if there are no packets.`,
 			if err := inZone(c.Flags(), st.zone()); err != nil {
 				return coded{exitUsage, err}
 			}
-			return exportPackets(c.Context(), &f, args, st.on(c.ErrOrStderr()), c.OutOrStdout(), c.ErrOrStderr())
+			e := packetExport{pcapFlags: &f, look: st.on(c.ErrOrStderr()), stdout: c.OutOrStdout(), stderr: c.ErrOrStderr()}
+			return e.run(c.Context(), args)
 		},
 	}
 	fl := c.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&f.spool, "spool", "", "the spool, a `DIR`")
+	fl.StringArrayVar(&f.spool, "spool", nil, "the spool, a `DIR`; may be repeated for its further directories")
 	fl.StringVarP(&f.out, "output", "o", "-", "write to this `FILE`; -: standard output")
-	fl.StringVar(&f.db, "db", "", "the store, a `PATH`")
+	fl.StringVar(&f.each, "each", "", "write a file for each call into `DIR`, which is created if it is not there")
+	f.name = "{call_id}"
+	parsed(fl, "name", "with --each: how files are called, a `TEMPLATE` without the extension (default {call_id})", &f.name, parseTemplate)
+	fl.StringVar(&f.tar, "tar", "", "write files for each call into the archive `FILE`; -: standard output")
+	fl.StringVar(&f.db, "db", "", dbUsage)
 	fl.BoolVar(&f.legs, "legs", false, "with the calls that are linked with them: other legs of one conversation")
 	fl.BoolVar(&f.sip, "sip", false, "signalling only")
 	fl.BoolVar(&f.rtp, "rtp", false, "media only")
-	fl.BoolVar(&f.ng, "pcapng", false, "as pcapng, where each packet names its call (this is the default)")
+	fl.BoolVar(&f.ng, "pcapng", false, "as pcapng, where each packet names its call (this is the default, but for --tar)")
 	fl.BoolVar(&f.classic, "pcap", false, "as pcap with nanoseconds")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing of what was found")
 	filterFlags(fl, &f.filter)
@@ -84,7 +98,7 @@ The exit code is 1 if there are no packets.`,
 
 // check finds flags that do not go together.
 func (f *pcapFlags) check(fl *pflag.FlagSet, args []string, stdout io.Writer) (err error) {
-	own := []string{"spool", "output", "db", "legs", "sip", "rtp", "pcapng", "pcap", "quiet", "ascii", "utc", "width"}
+	own := []string{"spool", "output", "each", "name", "tar", "db", "legs", "sip", "rtp", "pcapng", "pcap", "quiet", "ascii", "utc", "width"}
 	err = noneEmpty(fl)
 	fl.Visit(func(g *pflag.Flag) {
 		switch {
@@ -99,7 +113,7 @@ func (f *pcapFlags) check(fl *pflag.FlagSet, args []string, stdout io.Writer) (e
 	switch {
 	case err != nil:
 		return err
-	case f.spool == "":
+	case len(f.spool) == 0 || slices.Contains(f.spool, ""):
 		return usage("no spool named: give --spool DIR")
 	case slices.Contains(args, ""):
 		return usage("a Call-ID is empty: give one, or leave it out")
@@ -113,7 +127,26 @@ func (f *pcapFlags) check(fl *pflag.FlagSet, args []string, stdout io.Writer) (e
 		return usage("export packets: linked calls stand in the store: give --db PATH, or leave out --legs")
 	case f.classic && f.ng:
 		return usage("export packets: choose one of --pcap and --pcapng")
-	case f.out == "-" && isTerminal(stdout):
+	}
+	return f.checkOutput(fl.Changed, stdout)
+}
+
+// checkOutput finds flags about the output that do not go together.
+func (f *pcapFlags) checkOutput(given func(string) bool, stdout io.Writer) error {
+	outputs := 0
+	for _, name := range []string{"output", "each", "tar"} {
+		if given(name) {
+			outputs++
+		}
+	}
+	switch {
+	case outputs > 1:
+		return usage("export packets: choose one of --output, --each and --tar")
+	case given("name") && f.each == "":
+		return usage("--name says how files are called: add --each DIR, or leave it out")
+	case f.db == "" && (strings.Contains(f.name, "{caller}") || strings.Contains(f.name, "{called}")):
+		return usage("--name %s: numbers stand in the store: give --db PATH", f.name)
+	case f.each == "" && isTerminal(stdout) && (f.tar == "-" || f.tar == "" && f.out == "-"):
 		return usage("export packets: a terminal cannot show them: give -o FILE, or a pipe")
 	}
 	return nil
@@ -129,28 +162,50 @@ func noneEmpty(fl *pflag.FlagSet) (err error) {
 	return err
 }
 
+// span is a time, ns, both ends inclusive; 0 and 0: not known.
+type span struct{ from, to int64 }
+
+// with is the time that has both in it.
+func (s span) with(o span) span { return span{min(s.from, o.from), max(s.to, o.to)} }
+
+// timesOf is the time in which there may be packets of a call.
+func timesOf(c *record.Call) span {
+	return span{c.Start - int64(beforeCall), max(c.End, c.Last) + int64(afterCall)}
+}
+
 // wantedCalls are the calls whose packets are wanted.
 type wantedCalls struct {
-	ids      []string               // Call-IDs
-	records  map[string]record.Call // of those that the store has, the last one
-	from, to int64                  // of all of them; 0 and 0: not known
+	ids     []string               // Call-IDs
+	records map[string]record.Call // of those that the store has, the last one
+	times   map[string]span        // of those; nil: all counts
+	all     span                   // of all calls
 }
 
 func (w *wantedCalls) add(c *record.Call) {
-	from, to := c.Start-int64(beforeCall), max(c.End, c.Last)+int64(afterCall)
+	t := timesOf(c)
 	if len(w.ids) == 0 {
-		w.from, w.to = from, to
+		w.all = t
 	}
-	w.from, w.to = min(w.from, from), max(w.to, to)
-	if _, ok := w.records[c.CallID]; !ok {
+	w.all = w.all.with(t)
+	if before, ok := w.times[c.CallID]; ok {
+		t = t.with(before)
+	} else {
 		w.ids = append(w.ids, c.CallID)
 	}
-	w.records[c.CallID] = *c
+	w.records[c.CallID], w.times[c.CallID] = *c, t
+}
+
+// of is the time in which packets of a call are looked for.
+func (w *wantedCalls) of(id string) span {
+	if t, ok := w.times[id]; ok {
+		return t
+	}
+	return w.all
 }
 
 // want finds out what is wanted.
 func (f *pcapFlags) want(ctx context.Context, args []string) (*wantedCalls, error) {
-	w := &wantedCalls{records: map[string]record.Call{}}
+	w := &wantedCalls{records: map[string]record.Call{}, times: map[string]span{}}
 	if f.db == "" {
 		w.ids = args
 	} else {
@@ -164,13 +219,13 @@ func (f *pcapFlags) want(ctx context.Context, args []string) (*wantedCalls, erro
 		}
 	}
 	if f.named && f.timed {
-		w.from, w.to = f.filter.From, f.filter.To
-		if w.to != 0 {
-			w.to-- // --to is exclusive
-		} else {
-			w.to = 1<<63 - 1
+		w.all = span{f.filter.From, f.filter.To - 1} // --to is exclusive
+		if f.filter.To == 0 {
+			w.all.to = 1<<63 - 1
 		}
+		w.times = nil
 	}
+	w.ids = unique(w.ids)
 	return w, nil
 }
 
@@ -207,9 +262,21 @@ func (f *pcapFlags) look(ctx context.Context, s *store.Store, args []string, w *
 	}
 	if len(unknown) > 0 {
 		w.ids = append(w.ids, unknown...)
-		w.from, w.to = 0, 0
+		w.all = span{}
 	}
 	return nil
+}
+
+// unique are the values without those that came before.
+func unique(in []string) (out []string) {
+	seen := map[string]bool{}
+	for _, s := range in {
+		if !seen[s] {
+			out = append(out, s)
+		}
+		seen[s] = true
+	}
+	return out
 }
 
 // chosen are the calls that the filter chooses.
@@ -290,31 +357,74 @@ func (l *lateFile) close(err error) error {
 	return err
 }
 
-func exportPackets(ctx context.Context, f *pcapFlags, args []string, l look, stdout, stderr io.Writer) error {
-	if err := needSpool(f.spool); err != nil {
+// packetExport is one run of ringside pcap.
+type packetExport struct {
+	*pcapFlags
+	look           look
+	stdout, stderr io.Writer
+	found          daemon.Packets // all in all
+}
+
+func (e *packetExport) run(ctx context.Context, args []string) error {
+	if err := needSpool(e.spool...); err != nil {
 		return err
 	}
-	w, err := f.want(ctx, args)
+	w, err := e.want(ctx, args)
 	if err != nil {
 		return err
 	}
-	q := daemon.PacketQuery{Dir: f.spool, CallIDs: w.ids, From: w.from, To: w.to, SIP: f.sip, RTP: f.rtp, Classic: f.classic}
-	to := &lateFile{path: f.out, stdout: stdout}
-	found, err := daemon.ExportPackets(ctx, q, to)
-	if err = to.close(err); err != nil {
-		if f.classic && strings.Contains(err.Error(), "link types") {
-			err = fmt.Errorf("%w: leave out --pcap", err)
-		}
+	write := e.together
+	if e.each != "" || e.tar != "" {
+		write = e.apart
+	}
+	without, err := write(ctx, w)
+	if err != nil {
+		return e.withRemedy(err)
+	}
+	if e.found.Damaged > 0 {
+		fmt.Fprintf(e.stderr, "%s could not be read; ringside spool check %s tells where\n", plural(e.found.Damaged, "frame"), strings.Join(e.spool, " "))
+	}
+	if err := e.missing(w, without, e.look, e.stderr); err != nil {
 		return err
 	}
-	if found.Damaged > 0 {
-		fmt.Fprintf(stderr, "%s could not be read; ringside spool check %s tells where\n", plural(found.Damaged, "frame"), f.spool)
+	if e.found.Packets == 0 {
+		return fmt.Errorf("export packets: %s has none of %s", strings.Join(e.spool, " and "), plural(len(w.ids), "Call-ID"))
 	}
-	if found.Packets == 0 {
-		return f.missing(w, l, stderr)
-	}
-	if !f.quiet {
-		fmt.Fprintf(stderr, "%s of %s, from %s, %s read\n", plural(found.Packets, "packet"), plural(len(w.ids), "Call-ID"), plural(found.Segments, "segment"), size(found.Read))
+	if !e.quiet {
+		fmt.Fprintf(e.stderr, "%s of %s, from %s, %s read\n", plural(e.found.Packets, "packet"), plural(len(w.ids)-len(without), "Call-ID"), plural(e.found.Segments, "segment"), size(e.found.Read))
 	}
 	return nil
+}
+
+// withRemedy names the flag that helps.
+func (e *packetExport) withRemedy(err error) error {
+	switch {
+	case !strings.Contains(err.Error(), "link types"):
+	case e.classic:
+		return fmt.Errorf("%w: leave out --pcap", err)
+	case e.tar != "":
+		return fmt.Errorf("%w: add --pcapng", err)
+	}
+	return err
+}
+
+// fetch writes the packets of a query, and counts them.
+func (e *packetExport) fetch(ctx context.Context, q daemon.PacketQuery, to io.Writer) (daemon.Packets, error) {
+	q.Dirs = e.spool
+	found, err := daemon.ExportPackets(ctx, q, to)
+	e.found.Packets += found.Packets
+	e.found.Segments += found.Segments
+	e.found.Read += found.Read
+	e.found.Damaged += found.Damaged
+	return found, err
+}
+
+// together writes one file. It returns the calls without packets, if all are.
+func (e *packetExport) together(ctx context.Context, w *wantedCalls) (without []string, err error) {
+	to := &lateFile{path: e.out, stdout: e.stdout}
+	found, err := e.fetch(ctx, daemon.PacketQuery{CallIDs: w.ids, From: w.all.from, To: w.all.to, SIP: e.sip, RTP: e.rtp, Classic: e.classic}, to)
+	if found.Packets == 0 {
+		without = w.ids
+	}
+	return without, to.close(err)
 }

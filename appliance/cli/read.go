@@ -14,6 +14,7 @@ import (
 // tests put a scripted one in its place.
 type engine interface {
 	Run(context.Context) error
+	notes() []string    // lines that are said before it runs
 	progress() progress // from any goroutine
 	report() report     // after Run
 }
@@ -45,7 +46,7 @@ write to standard output. Records can be kept in a store (--db) for the commands
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			f.paths = args
-			if err := f.check(c.Flags().Changed); err != nil {
+			if err := errors.Join(f.check(c.Flags().Changed), f.spool.check(c.Flags())); err != nil {
 				return err
 			}
 			return read(c.Context(), f, st, openDaemon, c.OutOrStdout(), c.ErrOrStderr())
@@ -111,6 +112,11 @@ func read(ctx context.Context, f readFlags, st *style, open opener, stdout, stde
 		p := in.progress()
 		p.sinceStarted = time.Since(began)
 		return p
+	}
+	if !f.quiet {
+		for _, n := range in.notes() {
+			fmt.Fprintln(stderr, clean(n))
+		}
 	}
 	stop := func() {}
 	if isTerminal(stderr) && !f.quiet {

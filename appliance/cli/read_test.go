@@ -22,6 +22,7 @@ type script struct {
 	to      sink
 	given   int
 	nothing bool // no frame was read
+	said    []string
 }
 
 func (s *script) Run(ctx context.Context) error {
@@ -37,6 +38,8 @@ func (s *script) Run(ctx context.Context) error {
 	}
 	return s.err
 }
+
+func (s *script) notes() []string { return s.said }
 
 func (s *script) progress() progress { return progress{read: 100, total: 100, frames: 42} }
 

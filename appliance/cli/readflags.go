@@ -23,9 +23,7 @@ type readFlags struct {
 	sensor        uint16
 	db, json, csv string
 	queue         string // directory for what the store does not take
-	spool, rules  string // directory of the spool, file of capture rules
-
-	spoolQuota, spoolReserve int64 // bytes; 0: the default
+	spool         spoolFlags
 
 	quiet         bool
 	keys          bool // let JSON have keys of media
@@ -78,10 +76,7 @@ func addReadFlags(fl *pflag.FlagSet, f *readFlags) {
 	fl.StringVar(&f.json, "json", "", "write records as JSON lines to `FILE` (-: standard output)")
 	fl.StringVar(&f.csv, "csv", "", "write calls as CSV to `FILE` (-: standard output)")
 	keysFlag(fl, &f.keys)
-	fl.StringVar(&f.spool, "spool", "", "store the packets of calls in the spool directory `DIR`, which must exist (see \"ringside pcap\")")
-	fl.StringVar(&f.rules, "rules", "", "with --spool: `FILE` of capture rules, which say what is stored (default: all of SIP and RTP)")
-	parsed(fl, "spool-quota", "with --spool: all that the spool may take, a `SIZE` such as 500GiB (default: 80 % of the volume, or what the reserve leaves)", &f.spoolQuota, parseSize)
-	parsed(fl, "spool-reserve", "with --spool: what stays free on the volume, a `SIZE` (default: 5 % of it or 10 GiB, whichever is more)", &f.spoolReserve, parseSize)
+	addSpoolFlags(fl, &f.spool)
 	fl.IntVar(&f.workers, "workers", 0, "threads that read and measure (0: one per CPU)")
 	fl.Uint16Var(&f.sensor, "sensor", 0, "sensor `ID` to put into the records")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "neither progress nor summary")
@@ -158,6 +153,12 @@ func oldNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		"udp-port-vxlan":              "vxlan-ports",
 		"rtp-check-both-sides-by-sdp": "check-both-sides",
 		"calls-max-entries":           "calls-max",
+		"spooldir":                    "spool",
+		"spooldir-2":                  "spool-cold",
+		"maxpoolsize":                 "spool-quota",
+		"maxpoolsize-2":               "spool-cold-quota",
+		"maxpooldays":                 "spool-days",
+		"maxpooldays-2":               "spool-cold-days",
 	}[name]; ok {
 		name = to
 	}
@@ -184,10 +185,6 @@ func (f *readFlags) check(given func(string) bool) error {
 		return usage("--queue keeps what the store does not take: add --db PATH, or leave it out")
 	case given("queue") && f.queue == "":
 		return usage("--queue: %w", errEmpty)
-	case f.spoolQuota+f.spoolReserve > 0 && f.spool == "":
-		return usage("--spool-quota and --spool-reserve are about the spool: add --spool DIR, or leave them out")
-	case f.rules != "" && f.spool == "":
-		return usage("--rules say what is stored: add --spool DIR, or leave them out")
 	case f.keys && f.json == "":
 		return usage("--keys: only JSON has keys: add --json FILE, or leave it out")
 	case r.maxDelay != 0 && r.maxDelay < r.minDelay:

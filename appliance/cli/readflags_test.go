@@ -21,7 +21,7 @@ func parseRead(line string) (readFlags, error) {
 		return f, err
 	}
 	f.paths = fl.Args()
-	return f, f.check(fl.Changed)
+	return f, errors.Join(f.check(fl.Changed), f.spool.check(fl))
 }
 
 func TestReadFlags(t *testing.T) {
@@ -114,6 +114,17 @@ func TestReadFlagErrors(t *testing.T) {
 		{"--workers -1", "--workers -1", "", "or 0 for one per CPU"},
 		{"--calls-max -1", "--calls-max -1", "", "or 0 for the default"},
 		{"--dedup off --dedup-window 20ms", "--dedup off", "--dedup-window", "write --dedup on"},
+		{"--spool s --spool-quota 5apples", "--spool-quota", "5apples", "as in 200GiB"},
+		{"--spool s --spool-quota 5GiB,fax=1GiB", "--spool-quota", "fax", "one of sip, rtp, register"},
+		{"--spool s --spool-days 30,sip=-1", "--spool-days", "-1", "above 0"},
+		{"--spool s --spool-memory 10KiB", "--spool-memory", "10KiB", "at least 1MiB"},
+		{"--spool s --spool-cold ./s", "--spool-cold", "./s", "name another one"},
+		{"--spool s --spool-cold-quota 1GiB", "--spool-cold-quota", "", "add --spool-cold DIR"},
+		{"--spool s --maxpoolsipdays-2 1", "--maxpoolsipdays-2", "", "add --spool-cold DIR"},
+		{"--spool-root", "--spool-root", "", "add --spool DIR"},
+		{"--maxpoolsipsize 1000", "--maxpoolsipsize", "", "add --spool DIR"},
+		{"--rules r", "--rules", "", "add --spool DIR"},
+		{"--spool=", "--spool", "is empty", "leave the flag out"},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			_, err := parseRead(tc.args + " x.pcap")

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,33 +18,39 @@ import (
 func newSpool(st *style) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "spool",
-		Short: "list, check and repair a spool of packets",
+		Short: "list, check and repair a spool of packets, and hold calls in it",
 		Long: `A spool is the directory in which packets are kept, in segments by class and
 minute. Each is a capture file by itself: wireshark SEGMENT`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return usage("say what to do with the spool: ls, check or repair")
+			return usage("say what to do with the spool: ls, check, repair, hold or release")
 		},
 	}
-	c.AddCommand(newSpoolList(st), newSpoolCheck(), newSpoolRepair())
+	c.AddCommand(newSpoolList(st), newSpoolCheck(), newSpoolRepair(), newSpoolHold(), newSpoolRelease())
 	return c
 }
 
-// needSpool is an error if there is no directory.
-func needSpool(dir string) error {
-	i, err := os.Stat(dir)
-	if err == nil && !i.IsDir() {
-		err = errors.New("it is no directory")
+// needSpool is an error if there is no such directory.
+func needSpool(dirs ...string) error {
+	for _, dir := range dirs {
+		i, err := os.Stat(dir)
+		if err == nil && !i.IsDir() {
+			err = errors.New("it is no directory")
+		}
+		if err != nil && exitCode(err) != exitNoPerm {
+			err = coded{exitUnavailable, fmt.Errorf("open spool %s: %w", dir, err)}
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err != nil && exitCode(err) != exitNoPerm {
-		return coded{exitUnavailable, fmt.Errorf("open spool %s: %w", dir, err)}
-	}
-	return err
+	return nil
 }
 
 // segment is what is said of one segment. A segment that is open, or left by a
 // crash, says nothing of what it holds before it is closed.
 type segment struct {
+	Dir     string `json:"dir,omitempty"` // unless it is the first one
 	Path    string `json:"path"`
 	Class   string `json:"class"`
 	State   string `json:"state"` // closed, open, damaged; of a repair: repaired, removed, failed
@@ -69,91 +75,123 @@ type spoolClass struct {
 	From      string  `json:"from,omitempty"`
 	To        string  `json:"to,omitempty"`
 	Rate      float64 `json:"bytes_per_second"`
-	LastsDays float64 `json:"lasts_days,omitempty"` // for the quota, at this rate
+	LastsDays float64 `json:"lasts_days,omitempty"` // for the quotas, at this rate
+}
+
+// spoolVolume is a directory with its room.
+type spoolVolume struct {
+	Dir     string `json:"dir"`
+	Volume  int64  `json:"volume_bytes"`
+	Free    int64  `json:"free_bytes"`
+	Quota   int64  `json:"quota_bytes"`
+	Reserve int64  `json:"reserve_bytes"`
+	Doubt   string `json:"doubt,omitempty"` // why such a quota is refused
+}
+
+// heldCall is a call whose packets stay.
+type heldCall struct {
+	CallID string `json:"call_id"`
+	From   string `json:"from,omitempty"`
+	To     string `json:"to,omitempty"` // RFC 3339; empty: without end
+
+	from, to int64
 }
 
 // spoolList is the JSON of ringside spool ls.
 type spoolList struct {
-	Dir      string       `json:"dir"`
-	Segments []segment    `json:"segments,omitempty"`
-	Classes  []spoolClass `json:"classes"`
-	Volume   int64        `json:"volume_bytes"`
-	Free     int64        `json:"free_bytes"`
-	Quota    int64        `json:"quota_bytes"`
-	Reserve  int64        `json:"reserve_bytes"`
+	spoolVolume               // the first directory
+	Further     []spoolVolume `json:"further,omitempty"`
+	Segments    []segment     `json:"segments,omitempty"`
+	Classes     []spoolClass  `json:"classes"`
+	Held        []heldCall    `json:"held,omitempty"`
 }
 
 func newSpoolList(st *style) *cobra.Command {
 	var asJSON, totals bool
-	var quota daemon.SpoolQuota
+	var quota, cold quotaFlags
 	c := &cobra.Command{
-		Use:   "ls DIR",
-		Short: "list segments, what they hold, and how long the room lasts",
+		Use:   "ls DIR…",
+		Short: "list segments, what they hold, held calls, and how long the room lasts",
 		Long: `List the segments of a spool with their calls, packets, size and times, then the
 sums of each class and how long the quota lasts at the rate of the class's last
-day. The quota is 80 % of the volume, or what the reserve leaves, unless it is
-given. Calls are counted in each segment: one that lasts three minutes is in
-three.`,
-		Example: "  ringside spool ls /var/spool/ringside\n  ringside spool ls --totals --quota 2TiB /var/spool/ringside",
-		Args:    cobra.ExactArgs(1),
+day, and the calls that are held. The quota is 80 % of the volume, or what the
+reserve leaves, unless it is given. Calls are counted in each segment: one that
+lasts three minutes is in three.
+
+Name the further directories of the spool behind the first one.`,
+		Example: "  ringside spool ls /var/spool/ringside\n  ringside spool ls --totals --quota 2TiB,rtp=1TiB --days sip=90 /var/spool/ringside\n" +
+			"  ringside spool ls --totals --cold-quota 20TiB /var/spool/ringside /mnt/cold",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := needSpool(args[0]); err != nil {
+			if err := needSpool(args...); err != nil {
 				return err
 			}
-			l, err := daemon.ListSpool(args[0], quota)
+			l, err := daemon.ListSpool(spoolDirs(args, quota.limits(), cold.limits()))
 			if err != nil {
 				return err
 			}
 			if asJSON {
 				enc := json.NewEncoder(c.OutOrStdout())
 				enc.SetIndent("", "  ")
-				return enc.Encode(spoolJSON(args[0], l, !totals))
+				return enc.Encode(spoolJSON(l, !totals))
 			}
 			return showSpool(c.OutOrStdout(), st.on(c.OutOrStdout()), l, !totals)
 		},
 	}
 	fl := c.Flags()
+	fl.SortFlags = false
 	fl.BoolVar(&asJSON, "json", false, "as JSON; times in UTC, sizes in bytes")
 	fl.BoolVar(&totals, "totals", false, "only the sums")
-	parsed(fl, "quota", "all that the spool may take, a `SIZE` such as 500GiB", &quota.Total, parseSize)
-	parsed(fl, "reserve", "what stays free on the volume, a `SIZE`", &quota.Reserve, parseSize)
+	fl.Func("quota", "all that the first directory may take, and what its classes may, in `SIZES`: 500GiB,rtp=400GiB", quota.setBytes)
+	fl.Func("days", "packets are removed after so many `DAYS`: 30,sip=90", quota.setDays)
+	parsed(fl, "reserve", "what stays free on its volume, a `SIZE`", &quota.Reserve, parseSize)
+	fl.Func("cold-quota", "all that each further directory may take, as --quota, `SIZES`", cold.setBytes)
+	fl.Func("cold-days", "packets are removed from there after so many `DAYS`", cold.setDays)
+	parsed(fl, "cold-reserve", "what stays free on its volume, a `SIZE`", &cold.Reserve, parseSize)
 	return c
 }
 
-// parseSize reads a number of bytes: 1048576, 512MiB, 2 TB. What is written with
-// an i counts in 1024, what is without in 1000.
-func parseSize(s string) (int64, error) {
-	digits := strings.TrimRight(s, "kKMGTPEiB ")
-	unit := strings.TrimSuffix(strings.TrimSpace(s[len(digits):]), "B")
-	v, err := strconv.ParseFloat(digits, 64)
-	base := 1000.0
-	if letter, binary := strings.CutSuffix(unit, "i"); binary {
-		base, unit = 1024, letter
+// spoolDirs are a directory and further ones, with their quotas.
+func spoolDirs(dirs []string, first, further daemon.SpoolQuota) []daemon.SpoolDir {
+	var out []daemon.SpoolDir
+	for _, d := range dirs {
+		out = append(out, daemon.SpoolDir{Dir: d, Limits: first})
+		first = further
 	}
-	power := strings.Index(" KMGTPE", strings.ToUpper(unit))
-	if unit == "" {
-		power = 0
-	}
-	for range power {
-		v *= base
-	}
-	if err != nil || power < 0 || len(unit) > 1 || base == 1024 && unit == "" || !(v >= 1) || v > 1<<62 {
-		return 0, fmt.Errorf("parse size %q: write a number with a unit, such as 500GiB or 2TB", s)
-	}
-	return int64(v), nil
+	return out
 }
 
-func spoolJSON(dir string, l *daemon.SpoolListing, each bool) spoolList {
-	out := spoolList{Dir: dir, Volume: l.Space.Total, Free: l.Space.Free, Quota: l.Quota.Total, Reserve: l.Quota.Reserve}
+func spoolJSON(l *daemon.SpoolListing, each bool) spoolList {
+	out := spoolList{Held: heldCalls(l)}
+	for i := range l.Volumes {
+		v := &l.Volumes[i]
+		x := spoolVolume{Dir: v.Dir, Volume: v.Space.Total, Free: v.Space.Free, Quota: v.Quota.Total, Reserve: v.Quota.Reserve}
+		if v.Doubt != nil {
+			x.Doubt = v.Doubt.Error()
+		}
+		if i == 0 {
+			out.spoolVolume = x
+		} else {
+			out.Further = append(out.Further, x)
+		}
+	}
 	if each {
 		out.Segments = segmentsOf(l)
 	}
-	for name, c := range classesOf(l) {
-		x := spoolClass{
-			Class: name, Segments: c.Segments, Open: c.Open, Damaged: c.Damaged, Packets: c.Packets, Bytes: c.Bytes,
+	for i := range l.Classes {
+		c := &l.Classes[i]
+		out.Classes = append(out.Classes, spoolClass{
+			Class: daemon.SpoolClassNames[i], Segments: c.Segments, Open: c.Open, Damaged: c.Damaged, Packets: c.Packets, Bytes: c.Bytes,
 			From: stamp(c.First), To: stamp(c.Last), Rate: c.Rate, LastsDays: c.Lasts.Hours() / 24,
-		}
-		out.Classes = append(out.Classes, x)
+		})
+	}
+	return out
+}
+
+func heldCalls(l *daemon.SpoolListing) []heldCall {
+	var out []heldCall
+	for _, h := range l.Held {
+		out = append(out, heldCall{CallID: h.Key, From: stamp(h.From), To: stamp(h.To), from: h.From, to: h.To})
 	}
 	return out
 }
@@ -161,14 +199,18 @@ func spoolJSON(dir string, l *daemon.SpoolListing, each bool) spoolList {
 func segmentsOf(l *daemon.SpoolListing) []segment {
 	var out []segment
 	for i := range l.Segments {
-		out = append(out, segmentOf(&l.Segments[i], l.Segments[i].Err))
+		x := segmentOf(&l.Segments[i], l.Segments[i].Err)
+		if x.Dir == l.Volumes[0].Dir {
+			x.Dir = ""
+		}
+		out = append(out, x)
 	}
 	return out
 }
 
 func segmentOf(s *daemon.SpoolSegment, bad error) segment {
 	x := segment{
-		Path: s.Path(), Class: s.Class.String(), State: "closed", Calls: s.Keys, Packets: s.Packets, Bytes: s.Bytes,
+		Dir: s.Dir, Path: s.Path(), Class: s.Class.String(), State: "closed", Calls: s.Keys, Packets: s.Packets, Bytes: s.Bytes,
 		From: stamp(s.First), To: stamp(s.Last), from: s.First, to: s.Last,
 	}
 	switch {
@@ -185,6 +227,8 @@ var segmentColumns = []column{
 	{head: "From", drop: 1}, {head: "To", drop: 2},
 }
 
+var heldColumns = []column{{head: "Held call", least: 20}, {head: "From"}, {head: "To"}}
+
 var spoolColumns = []column{
 	{head: "Class"}, {head: "Segments", right: true, drop: 3}, {head: "Packets", right: true}, {head: "Size", right: true},
 	{head: "From", drop: 1}, {head: "To", drop: 2}, {head: "Per day", right: true}, {head: "Lasts", right: true},
@@ -194,15 +238,11 @@ func showSpool(w io.Writer, l look, list *daemon.SpoolListing, each bool) error 
 	when := func(ns int64) string {
 		return only(ns != 0, time.Unix(0, ns).In(l.zone).Format(time.DateTime))
 	}
-	var damage []string
 	if each && len(list.Segments) > 0 {
 		var rows [][]string
 		for _, s := range segmentsOf(list) {
 			closed := s.State == "closed"
-			rows = append(rows, []string{s.Path, s.State, only(closed, count(s.Calls)), only(closed, count(s.Packets)), size(s.Bytes), when(s.from), when(s.to)})
-			if s.Damage != "" {
-				damage = append(damage, s.Path+": "+s.Damage)
-			}
+			rows = append(rows, []string{s.at(), s.State, only(closed, count(s.Calls)), only(closed, count(s.Packets)), size(s.Bytes), when(s.from), when(s.to)})
 		}
 		if err := writeTable(w, l, segmentColumns, rows); err != nil {
 			return err
@@ -210,32 +250,51 @@ func showSpool(w io.Writer, l look, list *daemon.SpoolListing, each bool) error 
 		fmt.Fprintln(w)
 	}
 	var rows [][]string
-	for name, c := range classesOf(list) {
-		rows = append(rows, []string{name, count(c.Segments), count(c.Packets), size(c.Bytes), when(c.First), when(c.Last),
+	for i := range list.Classes {
+		c := &list.Classes[i]
+		rows = append(rows, []string{daemon.SpoolClassNames[i], count(c.Segments), count(c.Packets), size(c.Bytes), when(c.First), when(c.Last),
 			only(c.Rate > 0, size(int64(c.Rate*86400))), days(c.Lasts)})
 	}
 	if err := writeTable(w, l, spoolColumns, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nvolume %s, %s free; the spool may take %s, %s stay free\n",
-		size(list.Space.Total), size(list.Space.Free), size(list.Quota.Total), size(list.Quota.Reserve))
-	for _, d := range damage {
-		_, err2 := fmt.Fprintln(w, "damaged:", clean(d))
-		err = errors.Join(err, err2)
+	if held := heldCalls(list); len(held) > 0 {
+		fmt.Fprintln(w)
+		rows = nil
+		for _, h := range held {
+			rows = append(rows, []string{h.CallID, when(h.from), when(h.to)})
+		}
+		if err := writeTable(w, l, heldColumns, rows); err != nil {
+			return err
+		}
 	}
+	_, err := io.WriteString(w, "\n"+spoolNotes(list, each))
 	return err
 }
 
-// classesOf are the classes of a listing in order, by their names.
-func classesOf(l *daemon.SpoolListing) func(func(string, *daemon.SpoolClass) bool) {
-	return func(yield func(string, *daemon.SpoolClass) bool) {
-		for i, name := range []string{"sip", "rtp", "register"} {
-			if !yield(name, &l.Classes[i]) {
-				return
-			}
+// spoolNotes says what room there is, and what is damaged.
+func spoolNotes(list *daemon.SpoolListing, each bool) string {
+	var b strings.Builder
+	for i := range list.Volumes {
+		v := &list.Volumes[i]
+		if len(list.Volumes) > 1 {
+			b.WriteString(clean(v.Dir) + ": ")
+		}
+		fmt.Fprintf(&b, "volume %s, %s free; the spool may take %s, %s stay free\n", size(v.Space.Total), size(v.Space.Free), size(v.Quota.Total), size(v.Quota.Reserve))
+		if v.Doubt != nil {
+			fmt.Fprintf(&b, "ringside would not start with that: %s\n", clean(v.Doubt.Error()))
 		}
 	}
+	for _, s := range segmentsOf(list) {
+		if s.Damage != "" && each {
+			fmt.Fprintln(&b, "damaged:", clean(s.at()+": "+s.Damage))
+		}
+	}
+	return b.String()
 }
+
+// at is where the segment lies: its directory is named unless it is the first.
+func (s *segment) at() string { return filepath.Join(s.Dir, s.Path) }
 
 // days is a long span of time, nothing for none.
 func days(d time.Duration) string {
@@ -253,14 +312,14 @@ func days(d time.Duration) string {
 func newSpoolCheck() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "check DIR",
+		Use:   "check DIR…",
 		Short: "read every segment whole and tell damage",
 		Long: `Read every closed segment of a spool whole: each frame against the index, and the
 index against the frames. Nothing is changed, and ringside may write meanwhile.
 Segments that are open are not looked into. The exit code is 1 if there is damage.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := needSpool(args[0]); err != nil {
+			if err := needSpool(args...); err != nil {
 				return err
 			}
 			out := c.OutOrStdout()
@@ -269,6 +328,9 @@ Segments that are open are not looked into. The exit code is 1 if there is damag
 			var bytes int64
 			each := func(i daemon.SpoolSegment, damage error) error {
 				s := segmentOf(&i, damage)
+				if s.Dir == args[0] {
+					s.Dir = ""
+				}
 				switch s.State {
 				case "open":
 					open++
@@ -281,7 +343,7 @@ Segments that are open are not looked into. The exit code is 1 if there is damag
 				}
 				return writeSegment(out, asJSON, &s, s.State == "damaged")
 			}
-			if err := daemon.CheckSpool(c.Context(), args[0], each); err != nil {
+			if err := daemon.CheckSpool(c.Context(), args, each); err != nil {
 				return err
 			}
 			if !asJSON {
@@ -291,7 +353,7 @@ Segments that are open are not looked into. The exit code is 1 if there is damag
 				}
 			}
 			if bad > 0 {
-				return fmt.Errorf("check spool %s: %s damaged: ringside spool repair %s saves what is whole", args[0], plural(bad, "segment"), args[0])
+				return fmt.Errorf("check spool %s: %s damaged: ringside spool repair DIR saves what is whole", strings.Join(args, " and "), plural(bad, "segment"))
 			}
 			return nil
 		},
@@ -363,7 +425,7 @@ func writeSegment(w io.Writer, asJSON bool, s *segment, worth bool) error {
 	if !worth {
 		return nil
 	}
-	line := s.State + ": " + s.Path
+	line := s.State + ": " + s.at()
 	if s.Packets > 0 && s.State != "damaged" {
 		line += fmt.Sprintf(", %s of %s", plural(s.Packets, "packet"), plural(s.Calls, "call"))
 	}

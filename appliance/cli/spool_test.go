@@ -154,9 +154,16 @@ func TestSpoolUsage(t *testing.T) {
 		code int
 		says string
 	}{
-		{"spool", exitUsage, "ls, check or repair"},
-		{"spool ls", exitUsage, "accepts 1 arg"},
-		{"spool ls --quota 3apples x", exitUsage, "500GiB"},
+		{"spool", exitUsage, "ls, check, repair, hold or release"},
+		{"spool ls", exitUsage, "at least 1 arg"},
+		{"spool ls --quota 3apples x", exitUsage, "200GiB"},
+		{"spool ls --quota 3GiB,video=1GiB x", exitUsage, "write one of sip, rtp, register"},
+		{"spool ls --days sip=0 x", exitUsage, "days above 0"},
+		{"spool ls . nowhere", exitUnavailable, "nowhere"},
+		{"spool hold .", exitUsage, "at least 2 arg"},
+		{"spool hold nowhere x", exitUnavailable, "nowhere"},
+		{"spool hold . x --db nowhere.db", exitUnavailable, "nowhere.db"},
+		{"spool release nowhere x", exitUnavailable, "nowhere"},
 		{"spool ls spool.go", exitUnavailable, "it is no directory"},
 		{"spool ls nowhere", exitUnavailable, "nowhere"},
 		{"spool check nowhere", exitUnavailable, "nowhere"},
@@ -172,7 +179,7 @@ func TestSpoolUsage(t *testing.T) {
 
 func TestParseSize(t *testing.T) {
 	for s, want := range map[string]int64{
-		"1024": 1024, "1KiB": 1024, "1.5 GiB": 3 << 29, "2TB": 2e12, "10B": 10, "3k": 3000, "1Gi": 1 << 30,
+		"1024": 1 << 30, "1KiB": 1024, "1.5 GiB": 3 << 29, "2TB": 2e12, "10B": 10, "3k": 3072, "40G": 40 << 30,
 		"": 0, "GiB": 0, "1X": 0, "-1GB": 0, "1iB": 0, "1KKB": 0, "NaN": 0, "9000EiB": 0, "0": 0,
 	} {
 		got, err := parseSize(s)

@@ -45,9 +45,7 @@ func openDaemon(f readFlags, to sink) (engine, error) {
 		NATAlias: f.natAliases, BothSides: f.bothSides != "no",
 		VXLANPorts: f.vxlanPorts, TCPIdle: f.tcpIdle, TCPReorder: f.tcpReorder,
 	}
-	if f.spool != "" {
-		o.Spool = &daemon.SpoolOptions{Dir: f.spool, RulesFile: f.rules, Wait: !f.replay.on, Quota: daemon.SpoolQuota{Total: f.spoolQuota, Reserve: f.spoolReserve}}
-	}
+	o.Spool = f.spool.options(!f.replay.on)
 	o.Register.DelDelay, o.Register.ExpDelta = orNone(f.regDelDelay), orNone(f.regExpDelta)
 	o.Events.Quiet = f.eventsOff
 	if f.replay.on || f.loop > 1 || f.endForceTimeout > 0 {
@@ -60,7 +58,7 @@ func openDaemon(f readFlags, to sink) (engine, error) {
 	}
 	r, err := daemon.NewRead(o)
 	if err != nil {
-		return nil, err
+		return nil, withRemedy(err)
 	}
 	return daemonRead{r, f.paths}, nil
 }
@@ -78,6 +76,8 @@ func orNone(d time.Duration) time.Duration {
 	}
 	return d
 }
+
+func (d daemonRead) notes() []string { return d.Describe() }
 
 func (d daemonRead) progress() progress {
 	p := d.Progress()

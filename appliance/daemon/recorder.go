@@ -16,9 +16,11 @@ import (
 // SpoolOptions say which packets are stored, and where.
 type SpoolOptions struct {
 	Dir       string // spool directory; it must exist
+	AllowRoot bool   // on the root file system too, although a larger one is mounted
 	RulesFile string // capture rules; empty: all of SIP and RTP
 	Memory    int64  // bytes for packets on their way, half of it for the look-back; 0: 128 MiB
 	Quota     SpoolQuota
+	Cold      []SpoolDir // where segments go that are beyond the quota
 
 	// Wait makes a reader of files wait for the disk where a live capture would
 	// have to give packets up.
@@ -52,7 +54,7 @@ func openRecording(o SpoolOptions, to *flow.Options) (*recording, error) {
 	s, err := spool.Open(spool.Options{
 		Dir: o.Dir, Memory: memory - memory/2, Shards: to.Workers,
 		Section: pcap.Section{App: "ringside"},
-		Limits:  spool.Limits{Total: o.Quota.Total, Reserve: o.Quota.Reserve},
+		Limits:  o.Quota, Tiers: o.Cold, AllowRoot: o.AllowRoot,
 	})
 	if err != nil {
 		return nil, err
@@ -146,6 +148,15 @@ func (r *recorder) End(tape uint32) {
 
 // Tick implements flow.Recorder.
 func (r *recorder) Tick(clock int64) { r.shard.Tick(clock) }
+
+// Describe says in lines for people what the spool may hold, and what is to be
+// known of where it lies; nothing if no packets are stored.
+func (r *Read) Describe() []string {
+	if r.record == nil {
+		return nil
+	}
+	return r.record.spool.Describe()
+}
 
 // stored lists what became of the packets that were given to the spool.
 func (r *Read) stored(fl *flow.Stats) []flow.Kind {

@@ -1,12 +1,13 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"time"
+	"strings"
 
 	"ringside/writer/pcap"
 	"ringside/writer/spool"
@@ -14,7 +15,7 @@ import (
 
 // PacketQuery asks a spool for packets of calls.
 type PacketQuery struct {
-	Dir      string   // the spool
+	Dirs     []string // the spool, with its further directories
 	CallIDs  []string // whose packets
 	From, To int64    // ns, both inclusive; 0 and 0: all
 	SIP, RTP bool     // only these; neither: all
@@ -22,7 +23,10 @@ type PacketQuery struct {
 }
 
 // Packets is what a query found, and what it cost.
-type Packets = spool.Fetched
+type Packets struct {
+	spool.Fetched
+	First int64 // time of the first packet, ns; 0: there is none
+}
 
 // ExportPackets writes the packets of a query by time as a capture file, while
 // calls and segments still grow. Nothing is written where nothing is found.
@@ -39,9 +43,17 @@ func ExportPackets(ctx context.Context, q PacketQuery, to io.Writer) (Packets, e
 		format = pcap.Classic
 	}
 	w := pcap.NewWriter(to, format, &pcap.Section{App: "ringside"})
-	found, err := spool.FetchDir(ctx, spool.OS, q.Dir, query, spool.Export(w))
+	write := spool.Export(w)
+	var found Packets
+	var err error
+	found.Fetched, err = spool.FetchDirs(ctx, spool.OS, q.Dirs, query, func(p *pcap.Packet, i pcap.Interface, key string) error {
+		if found.First == 0 {
+			found.First = p.Time
+		}
+		return write(p, i, key)
+	})
 	if err != nil {
-		return found, fmt.Errorf("export packets of %s: %w", q.Dir, err)
+		return found, fmt.Errorf("export packets of %s: %w", strings.Join(q.Dirs, " and "), err)
 	}
 	if found.Packets == 0 {
 		return found, nil
@@ -49,26 +61,47 @@ func ExportPackets(ctx context.Context, q PacketQuery, to io.Writer) (Packets, e
 	return found, w.Flush()
 }
 
-// SpoolQuota is the room that a spool may take: of what the volume has, if it is
-// not said.
-type SpoolQuota struct {
-	Total   int64 // 0: 80 % of the volume, or what Reserve leaves
-	Reserve int64 // 0: 5 % of the volume or 10 GiB, whichever is more
-}
-
-// SpoolSegment is what a listing says of a segment, SpoolRepair what was saved
-// of one.
+// What a spool may take, a directory of it with that, a held call, and what was
+// saved of a segment. A quota that is not said is what spool.Limits says.
 type (
-	SpoolSegment = spool.Info
-	SpoolRepair  = spool.Recovered
+	SpoolQuota  = spool.Limits
+	SpoolDir    = spool.Tier
+	SpoolHold   = spool.Hold
+	SpoolRepair = spool.Recovered
 )
 
-// SpoolListing is what a spool directory holds.
+// SpoolClassNames are the classes in their order.
+var SpoolClassNames = [spool.Classes]string{spool.SIP.String(), spool.RTP.String(), spool.Register.String()}
+
+// ErrSpoolOnRoot is why a spool on the root file system is refused.
+var ErrSpoolOnRoot = spool.ErrRoot
+
+// ParseSize reads a number of bytes, as 200GiB.
+func ParseSize(s string) (int64, error) {
+	n, err := spool.ParseBytes(s)
+	return int64(n), err
+}
+
+// SpoolSegment is what a listing says of a segment.
+type SpoolSegment struct {
+	Dir string
+	spool.Info
+}
+
+// SpoolVolume is a directory of a spool with the room that it has.
+type SpoolVolume struct {
+	Dir   string
+	Space spool.Space
+	Quota SpoolQuota
+	Doubt error // why spool.Open would refuse the quota
+}
+
+// SpoolListing is what the directories of a spool hold.
 type SpoolListing struct {
 	Segments []SpoolSegment // by time, then path
 	Classes  [spool.Classes]SpoolClass
-	Space    spool.Space
-	Quota    SpoolQuota
+	Volumes  []SpoolVolume
+	Held     []SpoolHold
 }
 
 // SpoolClass sums up the segments of a class.
@@ -77,41 +110,42 @@ type SpoolClass struct {
 	Packets                 uint64
 	Bytes                   int64
 	First, Last             int64 // times of its packets, ns; 0: none
-	spool.Forecast                // Lasts for the quota, at the rate of the last day
+	spool.Forecast                // Lasts for the quotas, at the rate of the last day of the first directory
 }
 
 // ListSpool reads the indexes of all segments.
-func ListSpool(dir string, quota SpoolQuota) (*SpoolListing, error) {
-	l := &SpoolListing{Quota: quota}
-	var err error
-	if l.Space, err = spool.OS.Space(dir); err != nil {
-		return nil, fmt.Errorf("list spool: %w", err)
+func ListSpool(dirs []SpoolDir) (*SpoolListing, error) {
+	l := &SpoolListing{}
+	var quotas []SpoolQuota
+	var first []spool.Info
+	for n, d := range dirs {
+		v := SpoolVolume{Dir: d.Dir}
+		var err error
+		if v.Space, err = spool.OS.Space(d.Dir); err != nil {
+			return nil, fmt.Errorf("list spool: %w", err)
+		}
+		v.Quota, v.Doubt = d.Limits.Fit(v.Space)
+		segments, err := spool.List(spool.OS, d.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("list spool %s: %w", d.Dir, err)
+		}
+		for _, i := range segments {
+			l.Segments = append(l.Segments, SpoolSegment{d.Dir, i})
+			l.Classes[i.Class].add(&i)
+		}
+		if n == 0 {
+			first = segments
+			if l.Held, err = spool.ReadHolds(spool.OS, d.Dir); err != nil {
+				return nil, fmt.Errorf("list spool: %w", err)
+			}
+		}
+		l.Volumes, quotas = append(l.Volumes, v), append(quotas, v.Quota)
 	}
-	if l.Segments, err = spool.List(spool.OS, dir); err != nil {
-		return nil, fmt.Errorf("list spool %s: %w", dir, err)
-	}
-	slices.SortStableFunc(l.Segments, func(a, b spool.Info) int {
-		return int(min(1, max(-1, a.Minute-b.Minute)))
-	})
-	l.fit()
-	for i := range l.Segments {
-		l.Classes[l.Segments[i].Class].add(&l.Segments[i])
-	}
-	for c := range l.Classes {
-		l.forecast(spool.Class(c))
+	slices.SortStableFunc(l.Segments, func(a, b SpoolSegment) int { return cmp.Compare(a.Minute, b.Minute) })
+	for c, f := range spool.Forecasts(quotas, first) {
+		l.Classes[c].Forecast = f
 	}
 	return l, nil
-}
-
-// fit says what the quota is where nobody did, as spool.Open does.
-func (l *SpoolListing) fit() {
-	q := &l.Quota
-	if q.Reserve == 0 {
-		q.Reserve = max(l.Space.Total/20, 10<<30)
-	}
-	if q.Total == 0 {
-		q.Total = max(0, min(l.Space.Total/5*4, l.Space.Total-q.Reserve))
-	}
 }
 
 func (c *SpoolClass) add(i *spool.Info) {
@@ -133,47 +167,25 @@ func (c *SpoolClass) add(i *spool.Info) {
 	c.Last = max(c.Last, i.Last)
 }
 
-// forecast is how long the quota lasts for one class alone.
-func (l *SpoolListing) forecast(class spool.Class) {
-	const minute, day = int64(time.Minute), int64(24 * time.Hour)
-	var newest, oldest, sum int64
-	for _, i := range slices.Backward(l.Segments) {
-		if i.Class != class {
-			continue
-		}
-		if newest == 0 {
-			newest = i.Minute + minute
-		}
-		if newest-i.Minute > day {
-			break
-		}
-		oldest, sum = i.Minute, sum+i.Bytes
-	}
-	if sum == 0 {
-		return
-	}
-	f := &l.Classes[class].Forecast
-	f.Rate = float64(sum) / time.Duration(newest-oldest).Seconds()
-	f.Lasts = time.Duration(min(float64(l.Quota.Total)/f.Rate*1e9, float64(1<<62)))
-}
-
 // CheckSpool reads every closed segment whole and calls found with each, and
 // with what is wrong with it.
-func CheckSpool(ctx context.Context, dir string, found func(SpoolSegment, error) error) error {
-	list, err := spool.List(spool.OS, dir)
-	if err != nil {
-		return fmt.Errorf("check spool %s: %w", dir, err)
-	}
-	for _, i := range list {
-		if err := ctx.Err(); err != nil {
+func CheckSpool(ctx context.Context, dirs []string, found func(SpoolSegment, error) error) error {
+	for _, dir := range dirs {
+		list, err := spool.List(spool.OS, dir)
+		if err != nil {
 			return fmt.Errorf("check spool %s: %w", dir, err)
 		}
-		var bad error
-		if !i.Hidden {
-			bad = spool.Check(spool.OS, dir, i.Name)
-		}
-		if err := found(i, bad); err != nil {
-			return err
+		for _, i := range list {
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("check spool %s: %w", dir, err)
+			}
+			var bad error
+			if !i.Hidden {
+				bad = spool.Check(spool.OS, dir, i.Name)
+			}
+			if err := found(SpoolSegment{dir, i}, bad); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -222,6 +234,40 @@ func RepairSpool(ctx context.Context, dir string, found func(SpoolRepair) error)
 		}
 	}
 	return nil
+}
+
+// HoldCalls keeps packets of calls from being removed: of those that are held
+// already, for both times. It returns how many calls are held now.
+func HoldCalls(dir string, calls []SpoolHold) (int, error) {
+	list, err := spool.ChangeHolds(dir, func(held []SpoolHold) []SpoolHold {
+		for _, c := range calls {
+			i := slices.IndexFunc(held, func(h SpoolHold) bool { return h.Key == c.Key })
+			if i < 0 {
+				held = append(held, c)
+				continue
+			}
+			h := &held[i]
+			endless := h.To == 0 || c.To == 0
+			h.From, h.To = min(h.From, c.From), max(h.To, c.To)
+			if endless {
+				h.To = 0
+			}
+		}
+		return held
+	})
+	return len(list), err
+}
+
+// ReleaseCalls lets packets of held calls be removed when it is their turn. It
+// returns how many calls were held, and how many are.
+func ReleaseCalls(dir string, callIDs []string) (released, held int, err error) {
+	list, err := spool.ChangeHolds(dir, func(old []SpoolHold) []SpoolHold {
+		n := len(old)
+		left := slices.DeleteFunc(old, func(h SpoolHold) bool { return slices.Contains(callIDs, h.Key) })
+		released = n - len(left)
+		return left
+	})
+	return released, len(list), err
 }
 
 // saved lists what opening the spool has made of the segments that a crash left.

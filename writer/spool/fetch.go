@@ -423,10 +423,12 @@ func FetchDir(ctx context.Context, files FS, root string, q Query, emit func(p *
 	return FetchDirs(ctx, files, []string{root}, q, emit)
 }
 
-// FetchDirs is FetchDir for a directory and its further tiers.
+// FetchDirs is FetchDir for a directory and its further tiers. A segment that is
+// on its way from one to the next, and in both, is read once.
 func FetchDirs(ctx context.Context, files FS, roots []string, q Query, emit func(p *pcap.Packet, i pcap.Interface, key string) error) (Fetched, error) {
 	f := newFetch(q)
 	defer f.close()
+	seen := map[string]string{} // by the path of a segment, the directory that had it
 	for _, root := range roots {
 		all, err := names(files, root)
 		if err != nil {
@@ -437,10 +439,15 @@ func FetchDirs(ctx context.Context, files FS, roots []string, q Query, emit func
 			if !q.wants(n) {
 				continue
 			}
-			if n.Hidden {
+			before, found := seen[n.Path()]
+			switch {
+			case n.Hidden:
 				err = f.scan(files, root, n)
-			} else {
-				_, err = f.closed(files, root, n)
+			case found && sameSegment(files, before, root, n):
+			default:
+				if found, err = f.closed(files, root, n); found {
+					seen[n.Path()] = root
+				}
 			}
 			if err != nil {
 				return f.Fetched, err

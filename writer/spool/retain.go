@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -29,8 +30,8 @@ const (
 	mostReservation = 1 << 30
 )
 
-// fit fills in what is not said, and refuses what cannot be.
-func (l Limits) fit(s Space) (Limits, error) {
+// Fit fills in what is not said, and refuses what cannot be on a volume.
+func (l Limits) Fit(s Space) (Limits, error) {
 	if l.Reserve <= 0 {
 		l.Reserve = max(s.Total/20, leastReserve)
 	}
@@ -67,16 +68,10 @@ func (l Limits) describe(dir string, s Space) string {
 			text += fmt.Sprintf(", %s at most %s", c, Bytes(l.Bytes[c]))
 		}
 		if l.Age[c] > 0 {
-			text += fmt.Sprintf(", %s at most %.4g days", c, l.Age[c].Hours()/24)
+			text += fmt.Sprintf(", %s at most %s days", c, strings.TrimSuffix(fmt.Sprintf("%.1f", l.Age[c].Hours()/24), ".0"))
 		}
 	}
 	return text
-}
-
-// Hold keeps the packets of a call from being removed.
-type Hold struct {
-	Key      string
-	From, To int64 // ns; its segments are looked for in this time
 }
 
 // Pruned is what retention has removed.
@@ -152,8 +147,9 @@ func (l Limits) plan(all []*kept, free int64, now int64, held func(*kept) bool) 
 	return remove, pinned
 }
 
-// forecast is that of one class, from its segments sorted by minute.
-func (l Limits) forecast(c Class, all []*kept) Forecast {
+// forecast is how long a class lasts in directories that segments move through,
+// at the rate of the first one. These are its segments, sorted by minute.
+func forecast(c Class, tiers []Limits, all []*kept) Forecast {
 	const day = int64(24 * time.Hour)
 	var newest, oldest, sum int64
 	for i := len(all) - 1; i >= 0; i-- {
@@ -173,52 +169,39 @@ func (l Limits) forecast(c Class, all []*kept) Forecast {
 		return Forecast{}
 	}
 	f := Forecast{Rate: float64(sum) / (float64(newest-oldest) / 1e9)}
-	quota := l.Bytes[c]
-	if quota <= 0 {
-		quota = l.Total
+	quota := int64(0)
+	for _, l := range tiers {
+		if l.Bytes[c] > 0 {
+			quota += l.Bytes[c]
+		} else {
+			quota += l.Total
+		}
 	}
 	f.Lasts = time.Duration(min(float64(quota)/f.Rate*1e9, float64(never/2)))
-	if l.Age[c] > 0 {
-		f.Lasts = min(f.Lasts, l.Age[c])
+	if age := tiers[len(tiers)-1].Age[c]; age > 0 {
+		f.Lasts = min(f.Lasts, age)
 	}
 	return f
 }
 
-// Hold replaces the list of held calls.
-func (s *Spool) Hold(calls []Hold) {
-	held := make([]Hold, len(calls))
-	for i, h := range calls {
-		held[i] = Hold{keyOf(h.Key), h.From, h.To}
+// Forecasts are those of the directories of a spool, from a List of the first.
+func Forecasts(tiers []Limits, first []Info) (out [Classes]Forecast) {
+	all := make([]*kept, len(first))
+	for i := range first {
+		all[i] = &kept{Name: first[i].Name, Bytes: first[i].Bytes}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held = held
+	sortKept(all)
+	for c := range Class(Classes) {
+		out[c] = forecast(c, tiers, all)
+	}
+	return out
 }
 
-// holds says whether a segment has frames of a held call. One that cannot be
-// read is not held.
-func (s *Spool) holds(k *kept, held []Hold) bool {
-	found := false
-	_ = withFile(s.fs, filepath.Join(s.tiers[k.tier].dir, k.Path()), func(f File) error {
-		var x *stored
-		for _, h := range held {
-			if k.Minute+minute+int64(slack) < h.From || k.Minute > h.To+int64(slack) {
-				continue
-			}
-			if x == nil {
-				var err error
-				if x, err = openIndex(f, k.Format); err != nil {
-					return err
-				}
-			}
-			if from, to, err := x.has(hash(h.Key)); err == nil && from < to {
-				found = true
-				return nil
-			}
-		}
-		return nil
+// sortKept sorts segments by minute, then path.
+func sortKept(all []*kept) {
+	slices.SortFunc(all, func(a, b *kept) int {
+		return cmp.Or(cmp.Compare(a.Minute, b.Minute), cmp.Compare(a.Path(), b.Path()))
 	})
-	return found
 }
 
 const keepEvery = 10 * time.Second
@@ -237,12 +220,13 @@ func (s *Spool) keep() {
 	}
 }
 
-// Keep moves and removes what is beyond the limits, and looks whether the
-// volume is there and has room. It runs by itself every ten seconds.
+// Keep reads the list of held calls, moves and removes what is beyond the limits,
+// and looks whether the volume is there and has room. It runs by itself every ten
+// seconds.
 func (s *Spool) Keep() {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
-	var errs []error
+	errs := []error{s.readHolds()}
 	if s.rescan.Swap(false) {
 		errs = append(errs, s.load())
 	}
@@ -287,16 +271,14 @@ func (s *Spool) prune(tier int) error {
 		return err
 	}
 	s.mu.Lock()
-	held, all := s.held, make([]*kept, 0, len(s.catalog))
+	held, all := slices.Concat(s.held, s.listed), make([]*kept, 0, len(s.catalog))
 	for _, k := range s.catalog {
 		if k.tier == tier {
 			all = append(all, k)
 		}
 	}
 	s.mu.Unlock()
-	slices.SortFunc(all, func(a, b *kept) int {
-		return cmp.Or(cmp.Compare(a.Minute, b.Minute), cmp.Compare(a.Path(), b.Path()))
-	})
+	sortKept(all)
 	last := tier == len(s.tiers)-1
 	free := space.Free + t.reserved.Load()
 	remove, pinned := t.limits.plan(all, free, s.opts.Now().UnixNano(), func(k *kept) bool { return last && s.holds(k, held) })
@@ -327,25 +309,18 @@ func (s *Spool) prune(tier int) error {
 	}
 	if tier == 0 {
 		for c := range Class(Classes) {
-			s.forecast[c] = s.forecastOf(c, all)
+			s.forecast[c] = forecast(c, s.limits(), all)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// forecastOf is the forecast of a class at the rate of the first tier, for all
-// tiers together.
-func (s *Spool) forecastOf(c Class, all []*kept) Forecast {
-	var sum Limits
+func (s *Spool) limits() []Limits {
+	var out []Limits
 	for _, t := range s.tiers {
-		quota := t.limits.Bytes[c]
-		if quota <= 0 {
-			quota = t.limits.Total
-		}
-		sum.Bytes[c] += quota
+		out = append(out, t.limits)
 	}
-	sum.Age = s.tiers[len(s.tiers)-1].limits.Age
-	return sum.forecast(c, all)
+	return out
 }
 
 // remove unlinks a segment.

@@ -31,7 +31,7 @@ func TestLimitsFit(t *testing.T) {
 		{"quotas that fit", Limits{Bytes: [Classes]int64{SIP: 30 * g, RTP: 40 * g}, Reserve: g}, 100 * g, 80 * g, g, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l, err := tc.in.fit(Space{Total: tc.volume})
+			l, err := tc.in.Fit(Space{Total: tc.volume})
 			if tc.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.err) {
 					t.Errorf("error %v, want %s", err, tc.err)
@@ -90,14 +90,14 @@ func TestPlan(t *testing.T) {
 
 func TestForecast(t *testing.T) {
 	all := segs("srsrsr") // RTP: 30 bytes in five minutes
-	f := Limits{Bytes: [Classes]int64{RTP: 3600}}.forecast(RTP, all)
+	f := forecast(RTP, []Limits{{Bytes: [Classes]int64{RTP: 3600}}}, all)
 	if f.Rate != 0.1 || f.Lasts != 10*time.Hour {
 		t.Errorf("%+v", f)
 	}
-	if f := (Limits{Total: 3600, Age: [Classes]time.Duration{RTP: time.Hour}}).forecast(RTP, all); f.Lasts != time.Hour {
+	if f := forecast(RTP, []Limits{{Total: 3600, Age: [Classes]time.Duration{RTP: time.Hour}}}, all); f.Lasts != time.Hour {
 		t.Errorf("with an age: %+v", f)
 	}
-	if f := (Limits{}).forecast(Register, all); f != (Forecast{}) {
+	if f := forecast(Register, []Limits{{}}, all); f != (Forecast{}) {
 		t.Errorf("of nothing: %+v", f)
 	}
 }

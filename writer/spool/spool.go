@@ -163,7 +163,8 @@ type Spool struct {
 	catalog  map[spot]*kept    // closed segments
 	why      []error           // by writer: why it is stopped
 	pruned   Pruned
-	held     []Hold
+	held     []Hold // by the program
+	listed   []Hold // by the list of the directory
 	recover  []Recovered
 	keepErr  error
 	forecast [Classes]Forecast
@@ -255,6 +256,11 @@ func (s *Spool) Describe() []string {
 			out = append(out, w)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.held) + len(s.listed); n > 0 {
+		out = append(out, fmt.Sprintf("spool %s: packets of held calls stay: %d", s.root, n))
+	}
 	return out
 }
 
@@ -267,7 +273,8 @@ func (s *Spool) start() error {
 		}
 		s.recover = append(s.recover, recovered...)
 	}
-	if err := errors.Join(s.load(), s.tidy()); err != nil {
+	// Without the list of held calls nothing may be removed.
+	if err := errors.Join(s.load(), s.tidy(), s.readHolds()); err != nil {
 		return err
 	}
 	if s.arena, err = newArena(s.opts.Memory); err != nil {

@@ -40,7 +40,7 @@ func openTier(files FS, dir string, l Limits) (*tier, error) {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
 	t := &tier{dir: dir, kind: space.Kind}
-	if t.limits, err = l.fit(space); err != nil {
+	if t.limits, err = l.Fit(space); err != nil {
 		return nil, fmt.Errorf("open spool %s: %w", dir, err)
 	}
 	if t.unlock, err = files.Lock(dir); err != nil {
@@ -173,12 +173,7 @@ func (s *Spool) tidy() error {
 		if s.catalog[next] == nil || s.catalog[next].Bytes != k.Bytes {
 			continue
 		}
-		same := false
-		_ = withFile(s.fs, filepath.Join(s.tiers[next.tier].dir, at.name.Path()), func(f File) error {
-			same = sameIndex(f, filepath.Join(s.tiers[at.tier].dir, at.name.Path()), s.fs, at.name)
-			return nil
-		})
-		if same {
+		if sameSegment(s.fs, s.tiers[at.tier].dir, s.tiers[next.tier].dir, at.name) {
 			if err := unlink(s.fs, s.tiers[at.tier].dir, at.name); err != nil {
 				return err
 			}
@@ -186,6 +181,16 @@ func (s *Spool) tidy() error {
 		}
 	}
 	return nil
+}
+
+// sameSegment says whether a segment is in two directories.
+func sameSegment(files FS, one, other string, n Name) bool {
+	same := false
+	_ = withFile(files, filepath.Join(other, n.Path()), func(f File) error {
+		same = sameIndex(f, filepath.Join(one, n.Path()), files, n)
+		return nil
+	})
+	return same
 }
 
 // sameIndex says whether two segments have the same footer, which has the sums

@@ -33,7 +33,7 @@ func TestParseBytes(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
-	l, err := Limits{Total: 40 << 30, Reserve: 5 << 30, Bytes: [Classes]int64{SIP: 10 << 30}, Age: [Classes]time.Duration{RTP: 36 * time.Hour}}.fit(Space{Total: 50 << 30})
+	l, err := Limits{Total: 40 << 30, Reserve: 5 << 30, Bytes: [Classes]int64{SIP: 10 << 30}, Age: [Classes]time.Duration{RTP: 36 * time.Hour}}.Fit(Space{Total: 50 << 30})
 	want := "spool /x: 40 GiB of a volume of 50 GiB, 5 GiB stay free, sip at most 10 GiB, rtp at most 1.5 days"
 	if got := l.describe("/x", Space{Total: 50 << 30}); err != nil || got != want {
 		t.Errorf("%s, %v", got, err)
@@ -81,7 +81,7 @@ func tiered(t *testing.T) (o Options, all []sent) {
 	t.Helper()
 	hot, cold := t.TempDir(), t.TempDir()
 	c := &clock{now: time.Unix(0, t0)}
-	o = Options{Dir: hot, Now: c.Now, FS: &faulty{FS: OS}, Tiers: []Tier{{Dir: cold, Limits: Limits{Reserve: 1 << 20}}}}
+	o = Options{Dir: hot, Now: c.Now, Memory: 32 << 20, FS: &faulty{FS: OS}, Tiers: []Tier{{Dir: cold, Limits: Limits{Reserve: 1 << 20}}}}
 	s := open(t, o)
 	all = fill(t, s.Shard(0), rand.New(rand.NewPCG(1, 1)), 20, 3000, 6*time.Minute)
 	if err := s.Close(); err != nil {

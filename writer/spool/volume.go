@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,6 +43,9 @@ func warn(dir, kind string) string {
 // onDisk are the file systems that a spool belongs on.
 var onDisk = []string{"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs"}
 
+// ErrRoot is why Open refuses a directory, unless AllowRoot is set.
+var ErrRoot = errors.New("lies on the root file system")
+
 // refuseRoot refuses a directory on the root file system where a larger one is
 // mounted: that one was probably meant, and is not there, or was forgotten.
 func refuseRoot(dir string, mounts []Mount) error {
@@ -60,8 +64,8 @@ func refuseRoot(dir string, mounts []Mount) error {
 	if at.Path != "/" || largest.Total <= root.Total {
 		return nil
 	}
-	return fmt.Errorf("open spool: %s lies on the root file system of %s, and %s has %s: spool there, mount the volume that is missing, or allow the root file system",
-		dir, Bytes(root.Total), largest.Path, Bytes(largest.Total))
+	return fmt.Errorf("open spool: %s %w of %s, and %s has %s: spool there, mount the volume that is missing, or allow the root file system",
+		dir, ErrRoot, Bytes(root.Total), largest.Path, Bytes(largest.Total))
 }
 
 // Mounts lists what /proc/self/mountinfo says.

@@ -31,7 +31,8 @@ func Away(err error) bool {
 	}
 	var my *mysql.MySQLError
 	if errors.As(err, &my) {
-		return mysqlAway[my.Number]
+		// Errors of files and memory have the lowest numbers.
+		return my.Number < 1000 || mysqlAway[my.Number]
 	}
 	for _, gone := range []error{
 		driver.ErrBadConn, mysql.ErrInvalidConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, // of connections
@@ -58,8 +59,14 @@ func sqliteAway(code int) bool {
 // mysqlAway are the errors of a server that say nothing about the rows. Those
 // of a client library (2000 and up) are said by proxies too.
 var mysqlAway = map[uint16]bool{
+	1004: true, // file cannot be created: the disk is full, among other things
+	1005: true, // table cannot be created, likewise
+	1006: true, // database cannot be created, likewise
+	1016: true, // file cannot be opened
 	1021: true, // disk full, waiting for space
 	1023: true, // error on close
+	1024: true, // error reading a file
+	1025: true, // error renaming a file
 	1026: true, // error writing a file
 	1028: true, // sort aborted
 	1030: true, // error from the storage engine

@@ -83,7 +83,10 @@ func mysqlDDL(s string) string {
 		s = fmt.Sprintf("%s(%s(%d))", m[1], m[2], indexed)
 	}
 	s = ddlDatetime.ReplaceAllString(s, "TIMESTAMP '1970-01-01 00:00:00' + INTERVAL ($1 DIV 1000000000) SECOND")
-	s = strings.ReplaceAll(s, " AS INTEGER)", " AS SIGNED)")
+	// ROUND of a DOUBLE goes to the even one of two neighbours that are as near;
+	// a DECIMAL, and SQLite and the reference too, go away from zero.
+	s = strings.ReplaceAll(s, "CAST(ROUND(", "CAST(CAST(")
+	s = strings.ReplaceAll(s, ") AS INTEGER)", " AS DECIMAL(30)) AS SIGNED)")
 	s = strings.Replace(s, " TEXT GENERATED ", " DATETIME GENERATED ", 1)
 	// Who asks a view needs rights of his own, and whoever made it may leave.
 	return strings.Replace(s, "CREATE VIEW ", "CREATE OR REPLACE SQL SECURITY INVOKER VIEW ", 1)

@@ -22,7 +22,7 @@ func TestMySQLDDL(t *testing.T) {
 			" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PARTITION BY RANGE (start_at) (PARTITION pmax VALUES LESS THAN MAXVALUE)",
 		"CREATE INDEX i ON t (call_id)":                                "CREATE INDEX i ON t (call_id(255))",
 		"CREATE INDEX i ON t (caller_number)":                          "CREATE INDEX i ON t (caller_number)",
-		"CREATE VIEW v AS SELECT CAST(ROUND(x / 1e9) AS INTEGER) AS y": "CREATE OR REPLACE SQL SECURITY INVOKER VIEW v AS SELECT CAST(ROUND(x / 1e9) AS SIGNED) AS y",
+		"CREATE VIEW v AS SELECT CAST(ROUND(x / 1e9) AS INTEGER) AS y": "CREATE OR REPLACE SQL SECURITY INVOKER VIEW v AS SELECT CAST(CAST(x / 1e9 AS DECIMAL(30)) AS SIGNED) AS y",
 		"SELECT datetime(c.end_at / 1000000000, 'unixepoch')":          "SELECT TIMESTAMP '1970-01-01 00:00:00' + INTERVAL (c.end_at DIV 1000000000) SECOND",
 	} {
 		if got := mysqlDDL(in); got != want {
@@ -366,6 +366,7 @@ func TestAway(t *testing.T) {
 		{mysql.ErrInvalidConn, true, false},
 		{context.DeadlineExceeded, true, false},
 		{mysql.ErrPktTooLarge, false, true},
+		{&mysql.MySQLError{Number: 3}, true, false}, // error writing a file
 		{&mysql.MySQLError{Number: 1040}, true, false},
 		{&mysql.MySQLError{Number: 1114}, true, false},
 		{&mysql.MySQLError{Number: 1213}, true, false},
