@@ -115,14 +115,27 @@ func (d *Decoder) Decode(b *frame.Batch) {
 	for i := range b.Frames {
 		f, p := &b.Frames[i], &packets[n]
 		r, walked := packet, false
-		if !tunnelled || !d.shortcut(f, &h, p) {
-			h.begin(f, p)
-			if f.Link == frame.LinkEthernet && len(f.Data) > etherLen && binary.BigEndian.Uint16(f.Data[12:]) == etherIPv4 {
-				r = ipv4(&h, etherLen) // most frames; spares a call
-			} else {
-				r = walk(f, &h)
+		switch {
+		case tunnelled && d.repeat(f, &h, p):
+			d.stats.Tunnels[h.tunnel.Kind]++
+			if h.notes != 0 {
+				d.note(f, &h)
 			}
-			walked = true
+			if h.place == 0 {
+				list(b, &h, packet)
+			}
+			p.Time, p.Clock, p.Seq, p.Iface, p.Loop = f.Time, f.Clock, f.Seq, f.Iface, f.Loop
+			p.Tunnel = h.place
+			n++
+			continue
+		case tunnelled && d.shortcut(f, &h, p):
+		default:
+			h.begin(f, p)
+			if f.Link == frame.LinkEthernet && len(f.Data) > etherLen && binary.BigEndian.Uint16(f.Data[12:]) == etherIPv4 &&
+				plain(f.Data, etherLen, &d.ports, p) {
+				break // most frames
+			}
+			r, walked = walk(f, &h), true
 			if r == none {
 				r, walked = d.onward(f, &h, tunnelled)
 			}

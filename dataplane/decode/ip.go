@@ -31,9 +31,36 @@ const (
 	protoMPLS        = 137
 )
 
+// plain reads UDP over IPv4 that is as it should be, as most of it is: no options, no
+// fragment, whole and captured, on ports that no tunnel uses. It reports false
+// for everything else, and may have changed nothing then.
+func plain(data []byte, off int, ports *portSet, p *frame.Packet) bool {
+	if len(data) < off+ipv4Len+udpLen {
+		return false
+	}
+	b := (*[ipv4Len + udpLen]byte)(data[off:])
+	end, length := off+int(binary.BigEndian.Uint16(b[2:4])), int(binary.BigEndian.Uint16(b[24:26]))
+	src, dst := binary.BigEndian.Uint16(b[20:22]), binary.BigEndian.Uint16(b[22:24])
+	if b[0] != 0x45 || b[9] != frame.ProtoUDP || binary.BigEndian.Uint16(b[6:8])&0x3fff != 0 || end > len(data) ||
+		length != end-off-ipv4Len || length < udpLen || ports.has(src, dst) {
+		return false
+	}
+	p.Src.Addr, p.Src.Port = frame.AddrFrom4(b[12:16]), src
+	p.Dst.Addr, p.Dst.Port = frame.AddrFrom4(b[16:20]), dst
+	p.Payload = data[off+ipv4Len+udpLen : end : end]
+	p.Len = uint32(length - udpLen)
+	p.SeqNo, p.AckNo, p.Control = 0, 0, 0
+	p.ID, p.Proto, p.TTL, p.DSCP = binary.BigEndian.Uint16(b[4:6]), frame.ProtoUDP, b[8], b[1]>>2
+	return true
+}
+
 // ipv4 reads an IPv4 header (RFC 791). It returns none with what it carries,
 // fragment, packet, or a reason.
 func ipv4(h *headers, off int) Reason {
+	if plain(h.data, off, h.ports, h.packet) {
+		h.ip = off
+		return packet
+	}
 	if len(h.data) < off+ipv4Len {
 		return TruncatedIP
 	}
@@ -72,18 +99,6 @@ func ipv4(h *headers, off int) Reason {
 	p.Src.Addr = frame.AddrFrom4(b[12:16])
 	p.Dst.Addr = frame.AddrFrom4(b[16:20])
 	bits := binary.BigEndian.Uint16(b[6:8]) & 0x3fff // more fragments, and the offset
-	if b[9] == frame.ProtoUDP && bits == 0 && start+udpLen <= end && end <= len(h.data) {
-		// A shortcut, as in datagram; most frames end here.
-		u := (*[udpLen]byte)(h.data[start:])
-		src, dst := binary.BigEndian.Uint16(u[0:2]), binary.BigEndian.Uint16(u[2:4])
-		if int(binary.BigEndian.Uint16(u[4:6])) == end-start && !h.ports.has(src, dst) {
-			p.Src.Port, p.Dst.Port = src, dst
-			p.Len = uint32(end - start - udpLen)
-			p.SeqNo, p.AckNo, p.Control = 0, 0, 0
-			p.Payload = h.data[start+udpLen : end : end]
-			return packet
-		}
-	}
 	h.off, h.end = start, end
 	if bits != 0 {
 		h.fragment = uint32(bits&0x1fff)<<3 | uint32(bits>>13)

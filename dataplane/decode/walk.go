@@ -91,7 +91,7 @@ const moreFragments = 1
 // begin makes h ready for the walk of f, whose packet is to be p.
 func (h *headers) begin(f *frame.Frame, p *frame.Packet) {
 	if h.traced {
-		h.tunnel, h.traced, h.from, h.place = frame.Tunnel{}, false, nil, 0
+		h.tunnel, h.traced, h.from, h.place, h.again = frame.Tunnel{}, false, nil, 0, false
 		if h.learning {
 			h.trace = trace{}
 		}

@@ -127,9 +127,13 @@ func learn(f *frame.Frame, h *headers) (w way, ok bool) {
 		}
 		w.words[i/8].mask |= mask
 		w.words[i/8].want |= uint64(f.Data[i]) << (i % 8 * 8) & mask
+		if i == h.ip {
+			break // whoever reads the inside looks at its version
+		}
 		w.words[i/8].told |= mask | t.told[i/8]&(0xff<<(i%8*8))
 		w.rest = w.rest || w.words[i/8].told != 0 && (i/8 < firstWord || i/8 > lastWord)
 	}
+	w.rest = w.rest || h.ip/8 > lastWord // the version is to be compared
 	w.more = w.rest || w.marked > 0
 	return w, true
 }
@@ -191,19 +195,18 @@ func (d *Decoder) shortcut(f *frame.Frame, h *headers, p *frame.Packet) bool {
 		return false
 	}
 	s := d.startOf(f)
-	w, end := h.from, 0
-	if h.again && w != nil && w.as(s, h.last) {
-		end = w.ends(f, s)
+	w, end := d.find(f, s)
+	if w == nil {
+		return false
 	}
-	if end == 0 {
-		if w, end = d.find(f, s); w == nil {
-			return false
-		}
-		h.follow(w, s)
-		h.again = h.again && s != &d.short
+	h.follow(w, s)
+	h.again = h.again && s != &d.short
+	p.VLAN, p.Flags = h.vlan, w.flags
+	if w.version == 4 && plain(f.Data[:end], int(w.inside), h.ports, p) {
+		h.notes = w.notes
+		return true
 	}
 	h.data, h.wire, h.packet = f.Data[:end], end, p
-	p.VLAN, p.Flags = h.vlan, w.flags
 	var r Reason
 	if w.version == 4 {
 		r = ipv4(h, int(w.inside))
@@ -216,12 +219,36 @@ func (d *Decoder) shortcut(f *frame.Frame, h *headers, p *frame.Packet) bool {
 	return r == packet && h.notes == w.notes
 }
 
+// repeat reads f if it is a plain packet that comes through the tunnel of the frame
+// before. It reports false for anything else.
+func (d *Decoder) repeat(f *frame.Frame, h *headers, p *frame.Packet) bool {
+	if !h.again || len(f.Data) < len(start{}) || int(f.Len) != len(f.Data) || len(f.Data) > maxPlain {
+		return false
+	}
+	w, s := h.from, (*start)(f.Data)
+	if !w.as(s, h.last) {
+		return false
+	}
+	end := w.ends(f, s)
+	if end == 0 || !plain(f.Data[:end], int(w.inside), &d.ports, p) {
+		return false
+	}
+	p.VLAN, p.Flags = h.vlan, w.flags
+	return true
+}
+
 // as reports whether a frame says the same as the last one of w.
 func (w *way) as(s, last *start) bool {
 	x := w.words[1].changes(s, last, 8) | w.words[2].changes(s, last, 16) | w.words[3].changes(s, last, 24) |
-		w.words[4].changes(s, last, 32) | w.words[5].changes(s, last, 40)
-	if w.inside >= 48 {
-		x |= w.words[6].changes(s, last, 48) | w.words[7].changes(s, last, 56) | w.words[8].changes(s, last, 64)
+		w.words[4].changes(s, last, 32)
+	if w.inside > 40 {
+		x |= w.words[5].changes(s, last, 40) | w.words[6].changes(s, last, 48)
+	}
+	if w.inside > 56 {
+		x |= w.words[7].changes(s, last, 56)
+	}
+	if w.inside > 64 {
+		x |= w.words[8].changes(s, last, 64)
 	}
 	if x != 0 || !w.rest {
 		return x == 0
@@ -238,10 +265,18 @@ func (w *way) ends(f *frame.Frame, s *start) int {
 	end := len(f.Data)
 	if w.lengths > 0 {
 		end = w.fields[0].end(s)
-		for i := uint8(1); i < w.lengths; i++ {
-			if w.fields[i&maxLengths].end(s) != end {
-				return 0
+		x := 0
+		if w.lengths > 1 { // mostly IP and UDP, and GTP
+			x = w.fields[1].end(s) ^ end
+		}
+		if w.lengths > 2 {
+			x |= w.fields[2].end(s) ^ end
+			for i := uint8(3); i < w.lengths; i++ {
+				x |= w.fields[i&maxLengths].end(s) ^ end
 			}
+		}
+		if x != 0 {
+			return 0
 		}
 	}
 	if end <= int(w.inside) || end > len(f.Data) || f.Link != w.link {
