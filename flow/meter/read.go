@@ -125,7 +125,7 @@ func (c *Cold) skew() float64 {
 	if c.skewN < 2 || span < 20_000_000_000 {
 		return 0
 	}
-	return -float64(c.skewT[1]-c.skewT[0]) * 1e6 / float64(span)
+	return float64(c.skewT[0]-c.skewT[1]) * 1e6 / float64(span)
 }
 
 func ms(ns float64) float64 { return ns / 1e6 }

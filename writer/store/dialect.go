@@ -2,8 +2,10 @@ package store
 
 import (
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -47,6 +49,21 @@ var sqliteDialect = dialect{
 	allTables:  "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'",
 	ddl:        func(s string) string { return s },
 	rejected:   sqliteRejected,
+}
+
+// SQLite by itself puts ASCII alone into lower case, a server the letters of every
+// alphabet. Searches shall find the same in both.
+func init() {
+	sqlite.MustRegisterFunction("lower", &sqlite.FunctionImpl{
+		NArgs: 1, Deterministic: true,
+		VolatileArgs: true, // whole, also behind a NUL; and they are not kept
+		Scalar: func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+			if text, ok := args[0].(string); ok {
+				return strings.ToLower(text), nil
+			}
+			return args[0], nil
+		},
+	})
 }
 
 func sqliteExplained(err error) error {

@@ -108,6 +108,7 @@ var mysqlAway = map[uint16]bool{
 	1637: true, // too many transactions at once
 	1698: true, // access denied
 	1792: true, // the transaction is read-only
+	1815: true, // InnoDB failed within itself, which a full disk is enough for
 	1836: true, // read-only mode
 	1874: true, // InnoDB is read-only
 	1877: true, // operation is not allowed on a tablespace that is corrupt

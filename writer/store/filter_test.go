@@ -254,6 +254,19 @@ func testFilterTakesValuesAsTheyAre(t *testing.T, open opener) {
 	}
 }
 
+// TestFilterAnyAlphabet: "in any case" is not of ASCII alone.
+func TestFilterAnyAlphabet(t *testing.T) { onBoth(t, testFilterAnyAlphabet) }
+
+func testFilterAnyAlphabet(t *testing.T, open opener) {
+	s := open(t)
+	insert(t, s, &record.Call{ID: 1, Caller: record.Party{Domain: "KÖLN.example", Agent: "Büro \x00 Ähre"}}, &record.Call{ID: 2, Caller: record.Party{Domain: "koln.example", Agent: "Buro"}})
+	for name, f := range map[string]Filter{"domain": {Domain: "köln.EXAMPLE"}, "agent": {Agent: "BÜRO"}, "agent, behind a NUL": {Agent: "\x00 ä"}} {
+		if got := found(t, s, f); !slices.Equal(got, []int64{1}) {
+			t.Errorf("%s: found %v, want 1", name, got)
+		}
+	}
+}
+
 func TestParseMatch(t *testing.T) {
 	for in, want := range map[string]Match{
 		"":         {},
