@@ -23,10 +23,10 @@ func newSpool(st *style) *cobra.Command {
 minute. Each is a capture file by itself: wireshark SEGMENT`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return usage("say what to do with the spool: ls, check, repair, hold or release")
+			return usage("say what to do with the spool: ls, check, repair, hold, release or probe")
 		},
 	}
-	c.AddCommand(newSpoolList(st), newSpoolCheck(), newSpoolRepair(), newSpoolHold(), newSpoolRelease())
+	c.AddCommand(newSpoolList(st), newSpoolCheck(), newSpoolRepair(), newSpoolHold(), newSpoolRelease(), newSpoolProbe())
 	return c
 }
 

@@ -154,7 +154,7 @@ func TestSpoolUsage(t *testing.T) {
 		code int
 		says string
 	}{
-		{"spool", exitUsage, "ls, check, repair, hold or release"},
+		{"spool", exitUsage, "ls, check, repair, hold, release or probe"},
 		{"spool ls", exitUsage, "at least 1 arg"},
 		{"spool ls --quota 3apples x", exitUsage, "200GiB"},
 		{"spool ls --quota 3GiB,video=1GiB x", exitUsage, "write one of sip, rtp, register"},

@@ -296,3 +296,12 @@ func (r *Read) saved() (out []LedgerRow) {
 	}
 	return out
 }
+
+// SpoolProbe is how fast a disk takes segments.
+type SpoolProbe = spool.Probed
+
+// ProbeSpool writes so many bytes into a directory, as segments are written, and
+// removes them again.
+func ProbeSpool(ctx context.Context, dir string, bytes int64) (SpoolProbe, error) {
+	return spool.Probe(ctx, spool.OS, dir, bytes)
+}
