@@ -23,7 +23,7 @@ func (h *headers) enter(kind frame.TunnelKind, id uint32, end int) Reason {
 	}
 	h.layers++
 	h.depth++
-	h.traced, h.from, h.place = true, nil, 0
+	h.traced, h.from, h.again, h.place = true, nil, false, 0
 	h.tunnel = frame.Tunnel{Kind: kind, Src: h.packet.Src.Addr, Dst: h.packet.Dst.Addr, ID: id}
 	h.narrow(end)
 	return none
@@ -35,7 +35,7 @@ func (h *headers) enterLink(kind frame.TunnelKind, id uint32) Reason {
 	if h.layers >= maxLayers {
 		return TooManyLayers
 	}
-	h.traced, h.from, h.place = true, nil, 0
+	h.traced, h.from, h.again, h.place = true, nil, false, 0
 	h.layers++
 	h.tunnel.Kind, h.tunnel.ID = kind, id
 	if h.learning {

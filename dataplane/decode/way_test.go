@@ -293,3 +293,28 @@ func checkSame(t *testing.T, f *frame.Frame, p *frame.Packet, g *frame.Fragment,
 		}
 	}
 }
+
+// TestTunnelBehindWay: behind a way that is known there may be another tunnel, in
+// frames that follow each other.
+func TestTunnelBehindWay(t *testing.T) {
+	for _, outer := range []string{"erspan-2", "vxlan", "gre", "gtp-u", "mpls"} {
+		for _, inner := range []string{"vxlan", "gre", "geneve"} {
+			plain := encap.Wrap(kind(t, outer), inners[0].frame)
+			deep := encap.Wrap(kind(t, outer), encap.Wrap(kind(t, inner), inners[0].frame))
+			b := &frame.Batch{}
+			for _, data := range [][]byte{plain, plain, plain, deep, deep, plain, deep, deep, deep, plain, plain, plain, deep} {
+				b.Frames = append(b.Frames, oneFrame(ether, data).Frames...)
+			}
+			var d Decoder
+			for range 2 {
+				d.Decode(b)
+				if len(b.Packets) != len(b.Frames) {
+					t.Fatalf("%s in %s: %d packets of %d frames", inner, outer, len(b.Packets), len(b.Frames))
+				}
+				for i := range b.Frames {
+					checkSame(t, &b.Frames[i], &b.Packets[i], nil, b)
+				}
+			}
+		}
+	}
+}
