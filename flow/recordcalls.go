@@ -2,6 +2,7 @@ package flow
 
 import (
 	"slices"
+	"strings"
 
 	"ringside/dataplane/frame"
 	"ringside/flow/call"
@@ -48,6 +49,14 @@ type oddSource struct {
 // oddGroup is the group of a flow, in the bits that say who owns it.
 func oddGroup(flow uint64) uint64 { return flow &^ (1<<58 - 1) }
 
+// maxCallID is how many bytes of a Call-ID records have.
+const maxCallID = 1024
+
+// keyOf is a Call-ID as the record has it, so that the packets are found by that.
+func keyOf(id []byte) string {
+	return strings.ToValidUTF8(string(id[:min(len(id), maxCallID)]), "\uFFFD")
+}
+
 // taking asks the rules about a call that is about to take the message being
 // read.
 func (s *Shard) taking(ref call.Ref) {
@@ -57,7 +66,7 @@ func (s *Shard) taking(ref call.Ref) {
 	p := s.rec.calls[ref]
 	if p == nil {
 		p = new(planned)
-		p.plan.id = string(m.msg.Get(m.msg.CallID))
+		p.plan.id = keyOf(m.msg.Get(m.msg.CallID))
 		p.first = s.subject(m)
 		p.policy = s.rec.rules.Decide(&p.first)
 		p.first = ownSubject(&p.first)
@@ -74,6 +83,9 @@ func (s *Shard) taking(ref call.Ref) {
 	x.Time, x.VLAN, x.Iface = f.Time, f.VLAN, f.Iface
 	x.CallerAddr, x.CalledAddr, x.Caller, x.Called = f.CallerAddr, f.CalledAddr, f.Caller, f.Called
 	x.CallerDomain, x.CalledDomain = f.CallerDomain, f.CalledDomain
+	if m.msg.Method != sip.INVITE { // an exchange of its own within the call, such as OPTIONS
+		x.Method, x.Status = nil, 0
+	}
 	before := p.policy
 	if p.policy = s.rec.rules.Again(before, &x); p.policy == before {
 		return
@@ -82,6 +94,41 @@ func (s *Shard) taking(ref call.Ref) {
 	if p.policy.LookBack > 0 && p.policy.Want[rule.RTP] != rule.None {
 		s.ask(order{kind: orderRecall, key: callKey{ref, uint16(s.id)}, clock: clock})
 	}
+}
+
+var invite = []byte("INVITE")
+
+// judgeOutcome asks the rules about a call that is over, and takes what is held of
+// its messages. What is held of its media is taken when that is collected, next.
+func (s *Shard) judgeOutcome(ref call.Ref, clock int64) {
+	p := s.rec.calls[ref]
+	if p == nil || !s.rec.rules.AsksOutcome() {
+		return
+	}
+	x, before := p.first, p.policy
+	x.Outcome, x.Status = s.table.Outcome(ref)
+	if x.Outcome != record.Partial {
+		x.Method = invite
+	}
+	if p.policy = s.rec.rules.Again(before, &x); p.policy == before {
+		return
+	}
+	p.plan.head.Store(&wanted{from: clock, policy: p.policy, before: p.plan.head.Load()})
+	s.takeHeldMessages(p, clock)
+}
+
+// takeHeldMessages takes those messages that nobody wanted when they came.
+func (s *Shard) takeHeldMessages(p *planned, now int64) {
+	level := p.policy.Want[rule.SIP]
+	if level == rule.None {
+		return
+	}
+	for _, k := range p.held {
+		if k.Clock >= now-int64(p.policy.LookBack) {
+			s.takeOnce(now, p.tape, rule.SIP, level, k)
+		}
+	}
+	p.held = nil
 }
 
 func (s *Shard) subject(m *signal) rule.Subject {
@@ -114,12 +161,7 @@ func (s *Shard) recordSignal(m *signal) {
 		}
 		return
 	}
-	for _, k := range p.held {
-		if k.Clock >= clock-int64(p.policy.LookBack) {
-			s.takeOnce(clock, p.tape, rule.SIP, level, k)
-		}
-	}
-	p.held = nil
+	s.takeHeldMessages(p, clock)
 	s.takeMessage(m, p.tape, rule.SIP, level)
 }
 
@@ -179,7 +221,7 @@ func (s *Shard) recordOther(m *signal) {
 		return
 	}
 	if o.tape == 0 {
-		o.tape = s.rec.tapes.begin(&plan{id: string(id)})
+		o.tape = s.rec.tapes.begin(&plan{id: keyOf(id)})
 	}
 	s.takeMessage(m, o.tape, class, level)
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"ringside/dataplane/frame"
 	"ringside/flow/rule"
@@ -294,6 +295,9 @@ func TestRecordLater(t *testing.T) {
 			[]time.Duration{busy, busy + 100*time.Millisecond}, busy - 2*time.Second, "r", 214},
 		{"of all", "rule r: status 486 -> sip full, rtp header, lookback 1m\ndefault -> sip none, rtp none\n",
 			[]time.Duration{0, time.Second, busy, busy + 100*time.Millisecond}, time.Second, "r", 14 + 20 + 8 + 12},
+		{"outcome", "rule r: outcome busy, status 486, method INVITE -> sip full, rtp full, lookback 1m\ndefault -> sip none, rtp none\n",
+			[]time.Duration{0, time.Second, busy, busy + 100*time.Millisecond}, time.Second, "r", 214},
+		{"another outcome", "rule r: outcome answered -> sip full, rtp full, lookback 1m\ndefault -> sip none, rtp none\n", nil, 0, "default", 0},
 		{"two", "rule r: status 486 -> rtp full, lookback 1s\nrule q: status 183 -> rtp header\ndefault -> sip none, rtp none\n",
 			nil, time.Second, "r", 0},
 		{"never less", "rule r: status 486 -> sip none, rtp none\ndefault -> sip none, rtp full\n", nil, time.Second, "r", 214},
@@ -327,6 +331,45 @@ func TestRecordLater(t *testing.T) {
 			}
 			if strings.Contains(records, `"missed"`) {
 				t.Error("something was missed")
+			}
+		})
+	}
+}
+
+// TestRecordWithin: what is asked within a call, and its answer, is not that of the
+// call.
+func TestRecordWithin(t *testing.T) {
+	sc := callWithMedia()
+	sc.sip(2*time.Second, true, "OPTIONS sip:bob@b SIP/2.0", "c1", "2 OPTIONS", "b1", "")
+	sc.sip(3*time.Second, false, "SIP/2.0 500 Error", "c1", "2 OPTIONS", "b1", "")
+	w := plainWire(sc)
+	f := w.films(t, "rule r: status 5xx -> sip full\nrule m: method OPTIONS -> sip full\ndefault -> sip none, rtp none\n", Options{})
+	if len(f.shots) > 0 {
+		t.Errorf("%d packets are stored", len(f.shots))
+	}
+	f = w.films(t, "rule r: status 486 -> sip full, lookback 1m\ndefault -> sip none, rtp none\n", Options{})
+	if n := f.count("c1", rule.SIP); n != 6 {
+		t.Errorf("%d messages, want 6", n)
+	}
+}
+
+// TestRecordKey: packets are stored under the Call-ID that the record has, whatever
+// bytes came.
+func TestRecordKey(t *testing.T) {
+	for name, id := range map[string]string{"bytes": "a\xff\xfeb", "long": strings.Repeat("x", 1500)} {
+		t.Run(name, func(t *testing.T) {
+			var sc script
+			sc.sip(0, true, "INVITE sip:bob@b SIP/2.0", id, "1 INVITE", "", "")
+			sc.sip(time.Second, false, "SIP/2.0 486 Busy", id, "1 INVITE", "b1", "")
+			sc.other(2*time.Second, true, "OPTIONS sip:u@b SIP/2.0", "OPTIONS", "o"+id)
+			f, records, _ := plainWire(&sc).film(t, allRules, Options{Workers: 2}, 7, 1)
+			if len(f.shots) != 3 {
+				t.Fatalf("%d packets, want 3", len(f.shots))
+			}
+			for _, s := range f.shots {
+				if key := `"call_id":"` + s.key + `"`; s.key[0] != 'o' && !strings.Contains(records, key) || !utf8.ValidString(s.key) || len(s.key) > 1024 {
+					t.Errorf("stored as %q; records: %s", s.key, records)
+				}
 			}
 		})
 	}

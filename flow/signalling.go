@@ -195,6 +195,9 @@ func (s *Shard) ending(ref call.Ref, clock int64) {
 // closed asks all shards for the streams of a call that is over.
 func (s *Shard) closed(ref call.Ref, clock int64) {
 	s.ending(ref, clock)
+	if s.records() {
+		s.judgeOutcome(ref, clock)
+	}
 	s.closing = append(s.closing, closing{ref, clock})
 	s.ask(order{kind: orderCollect, key: callKey{ref, uint16(s.id)}, clock: clock})
 }

@@ -242,7 +242,7 @@ func showSpool(w io.Writer, l look, list *daemon.SpoolListing, each bool) error 
 		var rows [][]string
 		for _, s := range segmentsOf(list) {
 			closed := s.State == "closed"
-			rows = append(rows, []string{s.at(), s.State, only(closed, count(s.Calls)), only(closed, count(s.Packets)), size(s.Bytes), when(s.from), when(s.to)})
+			rows = append(rows, []string{clean(s.at()), s.State, only(closed, count(s.Calls)), only(closed, count(s.Packets)), size(s.Bytes), when(s.from), when(s.to)})
 		}
 		if err := writeTable(w, l, segmentColumns, rows); err != nil {
 			return err
@@ -262,7 +262,7 @@ func showSpool(w io.Writer, l look, list *daemon.SpoolListing, each bool) error 
 		fmt.Fprintln(w)
 		rows = nil
 		for _, h := range held {
-			rows = append(rows, []string{h.CallID, when(h.from), when(h.to)})
+			rows = append(rows, []string{clean(h.CallID), when(h.from), when(h.to)})
 		}
 		if err := writeTable(w, l, heldColumns, rows); err != nil {
 			return err

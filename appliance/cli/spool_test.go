@@ -78,6 +78,13 @@ func TestSpoolList(t *testing.T) {
 			t.Errorf("the list does not say %q:\n%s", want, out)
 		}
 	}
+	strange := "a\x1b[31m\u202eb"
+	if code, _, errs := run(t, "spool", "hold", dir, strange); code != exitOK {
+		t.Fatal(errs)
+	}
+	if _, held, _ := run(t, "spool", "ls", dir); !strings.Contains(held, "a?[31m?b") {
+		t.Errorf("a held call as it came from the network:\n%q", held)
+	}
 	_, narrow, _ := run(t, "spool", "ls", "--utc", "--width", "60", dir)
 	for l := range strings.Lines(narrow) {
 		if cells(l) > 61 && !strings.HasPrefix(l, "volume") {
@@ -174,6 +181,14 @@ func TestSpoolUsage(t *testing.T) {
 				t.Errorf("exit %d, want %d: %s", code, tc.code, errs)
 			}
 		})
+	}
+}
+
+// A spool that is not there is not made: it may be the one below a lost mount.
+func TestReadNoSpool(t *testing.T) {
+	code, _, errs := run(t, "read", "--spool", t.TempDir()+"/none", "spool.go")
+	if code == exitOK || !strings.Contains(errs, "make the directory first") {
+		t.Errorf("exit %d: %s", code, errs)
 	}
 }
 

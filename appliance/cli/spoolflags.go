@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"ringside/appliance/daemon"
+	"ringside/flow/rule"
 )
 
 // spoolFlags say where packets are stored, and what they may take.
@@ -165,8 +166,11 @@ func (f *spoolFlags) options(wait bool) *daemon.SpoolOptions {
 	return o
 }
 
-// withRemedy names the flag that helps.
+// withRemedy names the flag or the command that helps.
 func withRemedy(err error) error {
+	if bad := (*rule.Error)(nil); errors.As(err, &bad) {
+		return coded{exitConfig, fmt.Errorf("%s: see ringside rules check", strings.ReplaceAll(err.Error(), "\n", "; "))}
+	}
 	if errors.Is(err, daemon.ErrSpoolOnRoot) {
 		return fmt.Errorf("%w: --spool-root", err)
 	}

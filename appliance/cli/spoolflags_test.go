@@ -12,6 +12,7 @@ import (
 
 	"ringside/appliance/daemon"
 	"ringside/dataplane/frame"
+	"ringside/flow/rule"
 	"ringside/writer/spool"
 )
 
@@ -44,6 +45,11 @@ func TestSpoolFlags(t *testing.T) {
 	err := withRemedy(fmt.Errorf("open spool: /x %w: allow it", daemon.ErrSpoolOnRoot))
 	if !strings.HasSuffix(err.Error(), "allow it: --spool-root") {
 		t.Errorf("refused without the flag that helps: %v", err)
+	}
+	_, bad := rule.Parse("what\nwhat")
+	err = withRemedy(fmt.Errorf("read capture rules x: %w", bad))
+	if exitCode(err) != exitConfig || strings.Contains(err.Error(), "\n") || !strings.HasSuffix(err.Error(), ": see ringside rules check") {
+		t.Errorf("rules refused with exit code %d: %q", exitCode(err), err)
 	}
 }
 

@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -56,6 +58,9 @@ func openRecording(o SpoolOptions, to *flow.Options) (*recording, error) {
 		Section: pcap.Section{App: "ringside"},
 		Limits:  o.Quota, Tiers: o.Cold, AllowRoot: o.AllowRoot,
 	})
+	if errors.Is(err, fs.ErrNotExist) { // a directory made here could be that below a lost mount
+		err = fmt.Errorf("%w: make the directory first", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -115,6 +115,16 @@ func (c *call) outcome() record.Outcome {
 	return record.Failed
 }
 
+// Outcome is what has become of a call so far, with its last final status. It may
+// be asked from within Closed.
+func (t *Table) Outcome(ref Ref) (record.Outcome, uint16) {
+	c := t.call(ref)
+	if c == nil {
+		return record.OutcomeUnknown, 0
+	}
+	return c.outcome(), c.status
+}
+
 func (c *call) record(sensor uint16) *record.Call {
 	slices.SortStableFunc(c.streams, compareStreams)
 	r := &record.Call{

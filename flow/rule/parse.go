@@ -210,6 +210,8 @@ func (p *parser) group(c *cursor, r *Rule) error {
 			return c.fail(at, "a direction needs to know what is inside: add a line above, such as local 10.0.0.0/8")
 		case t.kind == kTime && p.timed.number == 0:
 			p.timed, p.timedAt = *c.lexer, at
+		case t.kind == kOutcome:
+			p.set.outcome = true
 		}
 		if g = append(g, t); !c.take("or") {
 			break

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -192,6 +193,14 @@ func (s *Set) Warnings() []string {
 		if r.lookBack > 0 && !r.late() {
 			out = append(out, fmt.Sprintf("line %d: rule %s is true from the first message on, or never: its lookback does nothing", r.Line, r.Name))
 		}
+		if r.needs(kOutcome) && r.lookBack == 0 {
+			out = append(out, fmt.Sprintf("line %d: rule %s comes true when the call is over: without a lookback nothing is left to store", r.Line, r.Name))
+		}
+		if r.needs(kHeader, kAgent) && r.needs(kOutcome) {
+			out = append(out, fmt.Sprintf("line %d: rule %s never comes true: when the outcome is known there is no message to have a header or an agent", r.Line, r.Name))
+		} else if r.needs(kHeader, kAgent) && r.needs(kStatus) {
+			out = append(out, fmt.Sprintf("line %d: rule %s comes true only by a response that has the header or agent itself, not by one to a request that has it", r.Line, r.Name))
+		}
 		if len(r.bad) > 0 && r.Want == s.base.Want {
 			out = append(out, fmt.Sprintf("line %d: rule %s stores what the default stores already", r.Line, r.Name))
 		}
@@ -207,9 +216,19 @@ func (r *Rule) late() bool {
 	for _, g := range r.all {
 		for i := range g {
 			switch g[i].kind {
-			case kStatus, kOutcome, kAgent, kHeader, kAddress, kCalledAddress:
+			case kStatus, kOutcome, kAgent, kHeader:
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// needs says whether a condition of one of these kinds must hold for the rule.
+func (r *Rule) needs(kinds ...kind) bool {
+	for _, g := range r.all {
+		if !slices.ContainsFunc(g, func(t term) bool { return !slices.Contains(kinds, t.kind) }) {
+			return true
 		}
 	}
 	return false

@@ -97,6 +97,7 @@ type Set struct {
 	zone    *time.Location
 	local   []netip.Prefix
 	watched int
+	outcome bool // a rule asks for one
 }
 
 // Everything is the set without rules that stores all packets whole.
@@ -137,6 +138,9 @@ func (s *Set) LookBack() time.Duration {
 	}
 	return most
 }
+
+// AsksOutcome says whether the rules are to be asked once more when a call is over.
+func (s *Set) AsksOutcome() bool { return s.outcome }
 
 // Decide is the policy of a call by its first message.
 func (s *Set) Decide(x *Subject) Policy {

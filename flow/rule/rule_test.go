@@ -423,6 +423,20 @@ func TestWarnings(t *testing.T) {
 	if n := len(s.Warnings()); n != 3 {
 		t.Errorf("%d warnings:\n%s", n, got)
 	}
+	for text, want := range map[string]string{
+		"rule a: outcome busy -> rtp full":                                 "line 1: rule a comes true when the call is over",
+		"rule a: outcome busy, agent x -> rtp full, lookback 1m":           "line 1: rule a never comes true",
+		"rule a: header X-T is a or agent x, status 5xx -> rtp full":       "line 1: rule a comes true only by a response",
+		"rule a: called-address 10.0.0.1 -> rtp full, lookback 1m":         "line 1: rule a is true from the first",
+		"rule a: outcome busy, status 486 -> rtp full, lookback 1m":        "",
+		"rule a: outcome busy or status 486, caller 1 -> rtp full":         "",
+		"rule a: agent x or caller 1, status 4xx -> rtp full, lookback 1m": "",
+	} {
+		got := strings.Join(parse(t, text).Warnings(), "\n")
+		if want == "" && got != "" || !strings.HasPrefix(got, want) {
+			t.Errorf("%s: warns %q, want %q", text, got, want)
+		}
+	}
 	if w := parse(t, example).Warnings(); len(w) != 0 {
 		t.Errorf("the example warns: %q", w)
 	}
