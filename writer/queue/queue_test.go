@@ -335,6 +335,23 @@ func TestDamage(t *testing.T) {
 			t.Errorf("lost %d of %d, want %d; read %v", lost, items, s.next-s.first, got)
 		}
 	})
+	t.Run("read again", func(t *testing.T) {
+		dir := crashed(t, dir)
+		for _, name := range []string{names[1], names[len(names)-1]} { // in between, and at the end
+			if err := os.Truncate(filepath.Join(dir, name), int64(len(head))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := open(t, Options{Dir: dir, FS: hasty{OS}})
+		defer q.Close()
+		got, lost := take(t, q, false)
+		q.Rewind()
+		again, more := take(t, q, false)
+		wants(t, again, got)
+		if lost == 0 || more != 0 {
+			t.Errorf("%d items are lost, and %d more when they are read again", lost, more)
+		}
+	})
 	t.Run("the position is damaged", func(t *testing.T) {
 		dir := crashed(t, dir)
 		if err := os.WriteFile(filepath.Join(dir, positionName), []byte("next 9 crc32c 00000000\n"), 0o600); err != nil {

@@ -13,12 +13,13 @@ type reader struct {
 	first  uint64 // number of the segment of file
 	at     int64  // offset of the next entry
 	expect uint64 // number of the next item
+	told   uint64 // items before it that are lost have been said to be
 }
 
 // Next is the next entry, io.EOF if there is none at the moment. What it gives is
 // acknowledged by Ack, in order; what is not comes again after Open, or after
-// Rewind. Items that cannot be read are skipped and said with the entry behind
-// them, or with io.EOF.
+// Rewind. Items that cannot be read are skipped and said once, with the entry
+// behind them, or with io.EOF.
 func (q *Queue) Next() (Entry, error) { return q.reader.next() }
 
 // Rewind lets Next begin again behind what was acknowledged.
@@ -68,8 +69,7 @@ func (r *reader) next() (Entry, error) {
 			return Entry{Lost: lost}, err
 		}
 		if s.first > r.expect { // what lay between is gone
-			lost += int(s.first - r.expect)
-			r.expect = s.first
+			lost += r.skip(s.first)
 		}
 		e, at, err := findEntry(r.file, r.at, s.size, r.expect, s.next)
 		if err != nil {
@@ -78,15 +78,25 @@ func (r *reader) next() (Entry, error) {
 		}
 		r.at = at
 		if e.Items == 0 { // nothing more can be read of this segment
-			lost += int(s.next - r.expect)
-			r.expect = s.next
+			lost += r.skip(s.next)
 			continue
 		}
-		lost += int(e.First - r.expect)
+		lost += r.skip(e.First)
 		r.expect = e.next()
 		e.Lost = lost
 		return e, nil
 	}
+}
+
+// skip passes over items that are lost, and returns how many of them have not
+// been said to be.
+func (r *reader) skip(to uint64) (lost int) {
+	if from := max(r.expect, r.told); from < to {
+		lost = int(to - from)
+		r.told = to
+	}
+	r.expect = to
+	return lost
 }
 
 // segment is the one that holds the expected item, or the first behind it, opened;

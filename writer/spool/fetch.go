@@ -188,28 +188,29 @@ func (f *fetch) open(s *segment) error {
 	return nil
 }
 
-// scan looks into a segment that a writer of another process has open, or left.
-func (f *fetch) scan(files FS, root string, n Name) error {
+// scan looks into a segment that a writer of another process has open, or left,
+// if it is there.
+func (f *fetch) scan(files FS, root string, n Name) (found bool, err error) {
 	file, err := files.Open(filepath.Join(root, n.Path()), false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // renamed, or recovered
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("open segment: %w", err)
+		return false, fmt.Errorf("open segment: %w", err)
 	}
 	f.Segments++
 	had := len(f.refs)
 	s, err := scanSegment(file, n.Format, nil)
 	if err != nil {
 		_ = file.Close() // it was only read
-		return err
+		return false, err
 	}
 	f.Read += s.end
 	for i, k := range f.keys {
 		s.index.find(f.hashes[i], func(e Entry) { f.add(ref{key: k, Entry: e}) })
 	}
 	f.source(file, n.Format, had)
-	return nil
+	return true, nil
 }
 
 // loaded is a frame whose packets are on their way out.
@@ -428,7 +429,7 @@ func FetchDir(ctx context.Context, files FS, root string, q Query, emit func(p *
 func FetchDirs(ctx context.Context, files FS, roots []string, q Query, emit func(p *pcap.Packet, i pcap.Interface, key string) error) (Fetched, error) {
 	f := newFetch(q)
 	defer f.close()
-	seen := map[string]string{} // by the path of a segment, the directory that had it
+	seen := map[string]int{} // by the path of a segment, which of the sources it is
 	for _, root := range roots {
 		all, err := names(files, root)
 		if err != nil {
@@ -439,18 +440,26 @@ func FetchDirs(ctx context.Context, files FS, roots []string, q Query, emit func
 			if !q.wants(n) {
 				continue
 			}
-			before, found := seen[n.Path()]
-			switch {
-			case n.Hidden:
-				err = f.scan(files, root, n)
-			case found && sameSegment(files, before, root, n):
-			default:
-				if found, err = f.closed(files, root, n); found {
-					seen[n.Path()] = root
+			if n.Hidden {
+				found, err := f.scan(files, root, n)
+				if err != nil {
+					return f.Fetched, err
 				}
+				if found {
+					continue
+				}
+				n.Hidden = false // it has got its name, or is gone
 			}
-			if err != nil {
+			// The file that was read stays open: where it lay it may be gone.
+			if i, ok := seen[n.Path()]; ok && sameIndex(f.sources[i].f, filepath.Join(root, n.Path()), files, n) {
+				continue
+			}
+			next := len(f.sources)
+			if _, err := f.closed(files, root, n); err != nil {
 				return f.Fetched, err
+			}
+			if len(f.sources) > next { // it has some of the answer
+				seen[n.Path()] = next
 			}
 		}
 	}

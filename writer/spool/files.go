@@ -6,16 +6,18 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // walk calls f with the path under root of every file of the spool's layout.
+// Other folders are not looked into: lost+found may be read by root alone.
 func walk(files FS, root string, f func(path string) error) error {
 	days, err := files.ReadDir(root)
 	if err != nil {
 		return fmt.Errorf("list spool: %w", err)
 	}
 	for _, day := range days {
-		if !day.IsDir() || len(day.Name()) != len(dayLayout) {
+		if _, err := time.Parse(dayLayout, day.Name()); err != nil || !day.IsDir() {
 			continue
 		}
 		hours, err := files.ReadDir(filepath.Join(root, day.Name()))
@@ -55,7 +57,8 @@ func names(files FS, root string) ([]Name, error) {
 // Recover closes all hidden segments of a spool that nobody writes to.
 func Recover(files FS, root string) ([]Recovered, error) {
 	err := walk(files, root, func(path string) error {
-		if strings.HasSuffix(path, newExt) { // never complete
+		of, isNew := strings.CutSuffix(path, newExt)
+		if _, ours := ParseName(of); isNew && ours { // never complete
 			return files.Remove(filepath.Join(root, path))
 		}
 		return nil

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,6 +101,11 @@ func ChangeHolds(dir string, change func([]Hold) []Hold) ([]Hold, error) {
 		return nil, err
 	}
 	list := change(old)
+	for _, h := range list {
+		if !utf8.ValidString(h.Key) {
+			return nil, fmt.Errorf("hold call %q: its Call-ID is not UTF-8, which the list cannot say", h.Key)
+		}
+	}
 	slices.SortFunc(list, func(a, b Hold) int { return cmp.Compare(a.Key, b.Key) })
 	if err := writeHolds(dir, list); err != nil {
 		return nil, fmt.Errorf("hold calls: %w", err)
@@ -183,27 +189,21 @@ func (s *Spool) readHolds() error {
 }
 
 // holds says whether a segment has frames of a held call. One that cannot be
-// read is not held.
+// read may have: it is held if a call is whose time it reaches.
 func (s *Spool) holds(k *kept, held []Hold) bool {
+	held = slices.DeleteFunc(slices.Clone(held), func(h Hold) bool { return !h.reaches(k.Minute) })
+	if len(held) == 0 {
+		return false
+	}
 	found := false
-	_ = withFile(s.fs, filepath.Join(s.tiers[k.tier].dir, k.Path()), func(f File) error {
-		var x *stored
-		for i := range held {
-			if !held[i].reaches(k.Minute) {
-				continue
-			}
-			if x == nil {
-				var err error
-				if x, err = openIndex(f, k.Format); err != nil {
-					return err
-				}
-			}
-			if from, to, err := x.has(hash(held[i].Key)); err == nil && from < to {
-				found = true
-				return nil
-			}
+	err := withFile(s.fs, filepath.Join(s.tiers[k.tier].dir, k.Path()), func(f File) error {
+		x, err := openIndex(f, k.Format)
+		for i := 0; err == nil && !found && i < len(held); i++ {
+			var from, to int
+			from, to, err = x.has(hash(held[i].Key))
+			found = from < to
 		}
-		return nil
+		return err
 	})
-	return found
+	return found || err != nil && !errors.Is(err, fs.ErrNotExist)
 }

@@ -50,10 +50,17 @@ type segment struct {
 // createSegment begins a file under a hidden name that is free, as is the one
 // that it will have.
 func createSegment(files FS, root string, n Name, enc *compress.Encoder, now time.Time) (*segment, error) {
-	if err := files.MkdirAll(filepath.Dir(filepath.Join(root, n.Path()))); err != nil {
-		return nil, fmt.Errorf("make spool folder: %w", err)
+	var f File
+	err := fs.ErrNotExist
+	for range 2 { // retention may remove the empty folder before the file is in it
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err := files.MkdirAll(filepath.Dir(filepath.Join(root, n.Path()))); err != nil {
+			return nil, fmt.Errorf("make spool folder: %w", err)
+		}
+		n, f, err = create(files, root, n)
 	}
-	n, f, err := create(files, root, n)
 	if err != nil {
 		return nil, err
 	}

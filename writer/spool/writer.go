@@ -13,7 +13,8 @@ const (
 	rest      = 100 * time.Millisecond // how long a queue may be quiet before the writer looks at its segments
 	firstWait = time.Second            // after an error, before the next attempt; doubled each time
 	longWait  = 30 * time.Second
-	maxOpen   = 24 // segments of one writer; the one that was used longest ago is closed for another
+	mendMost  = time.Hour // the longest wait between two attempts to repair a file
+	maxOpen   = 24        // segments of one writer; the one that was used longest ago is closed for another
 )
 
 // writer compresses the chunks of some shards and appends them to segments, in
@@ -32,7 +33,10 @@ type writer struct {
 	stopped error // why nothing is written at the moment
 	retry   time.Time
 	pause   time.Duration
-	repair  []Name // files that were given up, to be repaired when writing works again
+
+	repair   []Name // files that were given up, to be repaired when writing works again
+	mendAt   time.Time
+	mendWait time.Duration // since the last attempt
 }
 
 // run is the goroutine. It ends when in is closed.
@@ -164,6 +168,9 @@ func (w *writer) tick(now time.Time) {
 			return
 		}
 	}
+	if len(w.repair) > 0 && !now.Before(w.mendAt) {
+		w.mend(now)
+	}
 	o := &w.spool.opts
 	for _, s := range append([]*segment(nil), w.open...) {
 		if !s.empty() && now.Sub(s.since) >= o.FlushAge {
@@ -270,18 +277,36 @@ func (w *writer) resume(now time.Time) {
 	if err == nil {
 		err = w.spool.probe(w.id)
 	}
-	for err == nil && len(w.repair) > 0 {
-		if _, err = recoverSegment(w.spool.fs, w.spool.root, w.repair[0], true); err == nil {
-			w.repair = w.repair[1:]
-			w.spool.rescan.Store(true)
-		}
-	}
 	if err != nil {
 		w.fail(err, now)
 		return
 	}
+	if !now.Before(w.mendAt) {
+		w.mend(now)
+	}
 	w.stopped = nil
 	w.spool.report(w.id, nil)
+}
+
+// mend repairs files that were given up. One that cannot be repaired, since the
+// disk has a bad block, say, does not keep others from being written: it is tried
+// again later, and at the next start.
+func (w *writer) mend(now time.Time) {
+	left := w.repair[:0]
+	for _, n := range w.repair {
+		if _, err := recoverSegment(w.spool.fs, w.spool.root, n, true); err != nil {
+			w.spool.errors.Add(1)
+			left = append(left, n)
+			continue
+		}
+		w.spool.rescan.Store(true)
+	}
+	if w.repair = left; len(left) == 0 {
+		w.mendWait = 0
+		return
+	}
+	w.mendWait = min(max(2*w.mendWait, longWait), mendMost)
+	w.mendAt = now.Add(w.mendWait)
 }
 
 // end writes and closes all there is. What cannot be closed stays hidden, and
@@ -290,6 +315,9 @@ func (w *writer) end() {
 	now := w.spool.opts.Now()
 	if w.stopped != nil {
 		w.resume(now)
+	}
+	if w.stopped == nil {
+		w.mend(now)
 	}
 	for _, s := range append([]*segment(nil), w.open...) {
 		if err := s.finish(now); err != nil {

@@ -64,16 +64,24 @@ func join(a, b Batch) Batch {
 	}
 }
 
-// park puts aside what the database rejected.
+// park puts aside what the database rejected. Where there is no room for it, it
+// is refused: nobody is going to make any, and what comes behind must not wait for
+// ever.
 func (w *Writer) park(bad []poison) error {
 	if len(bad) == 0 {
 		return nil
 	}
-	if err := w.over.park(bad, time.Now()); err != nil {
+	err := w.over.park(bad, time.Now())
+	switch {
+	case errors.Is(err, queue.ErrFull):
+		w.stats.refused.Add(uint64(len(bad)))
+		w.keepError(fmt.Errorf("refuse %s, which the database rejects (%w) and cannot be parked: %w", describe(joined(bad)), bad[0].why, err))
+	case err != nil:
 		return err
+	default:
+		w.parked.Add(int64(len(bad)))
 	}
 	w.noteError(bad[0].why)
-	w.parked.Add(int64(len(bad)))
 	return nil
 }
 
@@ -191,7 +199,8 @@ func (d *drainer) finish(ctx context.Context) {
 			return
 		}
 	}
-	if !d.asked && d.w.parked.Load() > 0 && ctx.Err() == nil {
+	due := func() bool { return !time.Now().Before(d.next) }
+	for again := !d.asked || due(); again && d.w.parked.Load() > 0 && ctx.Err() == nil; again = d.asked && due() {
 		d.retryParked(ctx)
 	}
 }
@@ -296,7 +305,8 @@ func (d *drainer) read() (*loaded, error) {
 func (d *drainer) retryParked(ctx context.Context) {
 	w := d.w
 	d.next = time.Now().Add(w.longWait)
-	for most := min(w.parked.Load(), parkedTry); most > 0; {
+	had := w.parked.Load()
+	for most := min(had, parkedTry); most > 0; {
 		if len(w.flights) > 0 || w.queued.Load() > 0 {
 			return
 		}
@@ -310,7 +320,10 @@ func (d *drainer) retryParked(ctx context.Context) {
 			return
 		}
 	}
-	d.asked, d.next = true, time.Now().Add(parkedWait)
+	d.asked, d.next = true, time.Now()
+	if w.parked.Load() > had-parkedTry { // not all were stored, or there are no more
+		d.next = d.next.Add(parkedWait)
+	}
 }
 
 // retryOne tries one entry, and returns how many records it stands for.

@@ -25,6 +25,9 @@ func Away(err error) bool {
 	if err == nil {
 		return false
 	}
+	if errors.As(err, new(notReady)) {
+		return true
+	}
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {
 		return sqliteAway(lite.Code())
@@ -46,6 +49,12 @@ func Away(err error) bool {
 	var network net.Error // no route, refused, timed out, no such socket
 	return errors.As(err, &network)
 }
+
+// notReady is why a store could not be made ready for a batch: its schema is that
+// of a later version, say, or the server is too old. No row is to blame.
+type notReady struct{ error }
+
+func (e notReady) Unwrap() error { return e.error }
 
 func sqliteAway(code int) bool {
 	switch code & 0xff { // without the extended part

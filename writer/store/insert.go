@@ -65,7 +65,7 @@ func (s *Store) Insert(ctx context.Context, b Batch) error {
 	}
 	in, err := s.ready(ctx)
 	if err != nil {
-		return fmt.Errorf("insert %s: %w", describe(b), err)
+		return fmt.Errorf("insert %s: %w", describe(b), notReady{err})
 	}
 	tx, err := s.write.BeginTx(ctx, s.dialect.tx)
 	if err != nil {

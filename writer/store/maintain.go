@@ -231,7 +231,7 @@ func addSQL(table string, add []partition) string {
 func dropSQL(table string, drop []partition) string {
 	var names []string
 	for _, p := range drop {
-		names = append(names, p.name)
+		names = append(names, quoteName(p.name))
 	}
 	return "ALTER TABLE " + table + " DROP PARTITION " + strings.Join(names, ", ")
 }
