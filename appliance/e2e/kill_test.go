@@ -25,6 +25,16 @@ import (
 // kill.
 const asRingside = "RINGSIDE_E2E_AS_RINGSIDE"
 
+// withoutRace skips a test of faults around the program where the race detector
+// is on, with -short: it is slow, and nothing runs beside anything else that the
+// store's own tests do not run.
+func withoutRace(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it is run in full without the race detector")
+	}
+}
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asRingside) != "" {
 		os.Exit(cli.Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

@@ -31,6 +31,7 @@ func someTraffic(t *testing.T, seed uint64) (string, *traffic.Truth) {
 // or because it thinks that they have been idle for too long; it goes on by
 // itself, with a queue and without.
 func TestReconnect(t *testing.T) {
+	withoutRace(t)
 	path, truth := someTraffic(t, 111)
 	capture := readFile(t, path)
 	for _, tc := range []struct {
@@ -44,9 +45,6 @@ func TestReconnect(t *testing.T) {
 		{"idle for too long, with a queue", true, false, []string{"--wait-timeout=1", "--interactive-timeout=1"}},
 		{"idle for too long, without", false, false, []string{"--wait-timeout=1", "--interactive-timeout=1"}},
 	} {
-		if testing.Short() && tc.restarts != tc.queue {
-			continue
-		}
 		t.Run(tc.name, func(t *testing.T) {
 			server := startMariaDB(t, tc.args...)
 			at := onServer(server, "ringside")
@@ -82,6 +80,7 @@ func TestReconnect(t *testing.T) {
 // none that are larger, with a queue and without. A record that is larger by
 // itself is parked, and stored once the server takes it.
 func TestSmallPackets(t *testing.T) {
+	withoutRace(t)
 	path, truth := someTraffic(t, 112)
 	server := startMariaDB(t, "--max-allowed-packet=16K")
 	queue := filepath.Join(t.TempDir(), "queue")
@@ -121,6 +120,7 @@ func TestSmallPackets(t *testing.T) {
 // TestConnectErrors: what is wrong with a connection is said so that it can be
 // mended. Without a queue the read fails at once; with one the records wait.
 func TestConnectErrors(t *testing.T) {
+	withoutRace(t)
 	dir := forServers(t)
 	ca := newAuthority(t, dir, "ca")
 	stranger := newAuthority(t, dir, "stranger")

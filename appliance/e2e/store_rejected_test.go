@@ -60,6 +60,7 @@ var brokenTables = map[string][]broken{
 // reason; all else is stored; once the table is mended, "ringside store retry"
 // stores the rest, and all is true.
 func TestRejectedRows(t *testing.T) {
+	withoutRace(t)
 	path, truth := generate(t, traffic.Options{
 		Seed: 81, Calls: 120, Rate: 4, Talk: traffic.Length{Kind: traffic.Uniform, Min: time.Second, Max: 12 * time.Second}, RTCP: true, Digits: 0.4, Background: 4, Noise: 2,
 		Scenarios: []traffic.Weighted[traffic.Scenario]{{Value: traffic.Answered, Weight: 6}, {Value: traffic.Busy, Weight: 2}, {Value: traffic.Cancelled, Weight: 1}, {Value: traffic.Auth407, Weight: 1}},

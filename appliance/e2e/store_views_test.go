@@ -191,6 +191,7 @@ func streamColumns() map[string]func(*record.Stream) string {
 // TestViewsOfCalls: the views say of generated calls what the records say, and
 // the questions of spec F.1 find the calls that they are about.
 func TestViewsOfCalls(t *testing.T) {
+	withoutRace(t)
 	o := traffic.Options{
 		Seed: 101, Calls: 150, Rate: 3, Talk: traffic.Length{Kind: traffic.Uniform, Min: time.Second, Max: 20 * time.Second},
 		RTCP: true, Digits: 0.4, DTX: 0.2, IPv6: 0.3, Proxied: 0.3, Background: 2, VLANs: []uint16{100, 200},
