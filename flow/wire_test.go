@@ -258,7 +258,7 @@ func (r *roulette) others(n int) {
 func TestRandomWire(t *testing.T) {
 	seeds := uint64(6)
 	if testing.Short() {
-		seeds = 2
+		seeds = 1
 	}
 	for _, mode := range []Dedup{DedupOff, DedupOn, DedupAuto} {
 		for seed := range seeds {

@@ -338,6 +338,9 @@ func benchmarkCodec(b *testing.B, capture []byte, step compress.Step) {
 // of every kind, some through a proxy, with addresses, tags, branches and
 // Call-IDs of their own.
 func TestSignallingShrinks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: a figure, which the race detector does not change")
+	}
 	o, err := traffic.Preset("mixed")
 	if err != nil {
 		t.Fatal(err)
