@@ -51,7 +51,6 @@ func process(args ...string) *exec.Cmd {
 
 const (
 	kills      = 200
-	killsShort = 10
 	killers    = 10 // processes at a time
 	longestRun = 9 * time.Second
 
@@ -82,10 +81,7 @@ type killed struct {
 // promises is in the store, once; every segment that has its name is whole; and
 // the next start closes the others and says so.
 func TestKilled(t *testing.T) {
-	runs := kills
-	if testing.Short() {
-		runs = killsShort
-	}
+	withoutRace(t)
 	// Two minutes of traffic, in which calls come fast and packets do not.
 	capture, _ := generate(t, traffic.Options{
 		Seed: 31, Calls: 240, Rate: 2, Talk: traffic.Length{Mean: time.Second},
@@ -97,11 +93,11 @@ func TestKilled(t *testing.T) {
 	after, _ := generate(t, traffic.Options{Seed: 32, Calls: 2, Rate: 2, Talk: traffic.Length{Mean: time.Second}, Start: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)})
 	root := t.TempDir()
 	random := rand.New(rand.NewPCG(41, 42))
-	lives := make([]time.Duration, runs)
+	lives := make([]time.Duration, kills)
 	for i := range lives {
 		lives[i] = 100*time.Millisecond + time.Duration(random.Int64N(int64(longestRun)))
 	}
-	results := make([]killed, runs)
+	results := make([]killed, kills)
 	next := make(chan int)
 	var all sync.WaitGroup
 	for range killers {
@@ -118,7 +114,7 @@ func TestKilled(t *testing.T) {
 			}
 		})
 	}
-	for i := range runs {
+	for i := range kills {
 		next <- i
 	}
 	close(next)
@@ -135,7 +131,7 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills: %d calls reported, %d of them longer than %v before, %d found in the stores; %d segments had their names, %d did not; %d starts told of what they saved",
-		runs, told, sum.due, promised, sum.found, sum.closed, sum.open, saved)
+		kills, told, sum.due, promised, sum.found, sum.closed, sum.open, saved)
 	if sum.due == 0 || sum.closed == 0 || sum.open == 0 {
 		t.Error("nothing was put to the test")
 	}

@@ -294,13 +294,11 @@ func TestStoreTruth(t *testing.T) {
 // TestStoreCorpus: the corpus read into a server and into a file. All that both
 // give back is the same, record by record and list by list, whatever is asked.
 func TestStoreCorpus(t *testing.T) {
+	withoutRace(t)
 	server := startMariaDB(t)
 	file, db := filepath.Join(t.TempDir(), "calls.db"), server.DSN("corpus")
 	var e export
 	for i, row := range corpus.Index(t) {
-		if testing.Short() && i%10 != 0 {
-			continue
-		}
 		readBoth(t, &e, file, db, corpus.Capture(t, row["file"]), "--sensor", fmt.Sprint(1+i%3))
 	}
 	path, _ := generate(t, traffic.Options{
@@ -324,7 +322,7 @@ func TestStoreCorpus(t *testing.T) {
 			if fromFile != fromServer {
 				t.Errorf("ringside %s: %s", strings.Join(args, " "), firstDifference(fromServer, fromFile))
 			}
-			if fromFile == "" && !testing.Short() {
+			if fromFile == "" {
 				t.Errorf("ringside %s says nothing", strings.Join(args, " "))
 			}
 		}
