@@ -49,6 +49,8 @@ type Frame struct {
 	Iface uint16   // index of the interface in the source
 	Loop  uint16   // which pass of a capture that is replayed in a loop, from 0
 	Lost  uint32   // frames that the capture says it lost right before this one
+
+	Metered bool // a meter in the kernel has counted it: a copy, to be recorded
 }
 
 // Flags of a Packet, and of a Fragment.
@@ -56,6 +58,7 @@ const (
 	FlagCut      uint8 = 1 << iota // Payload is shorter than the headers say: cut by the snap length
 	FlagFragment                   // the datagram came in IP fragments, and was put together
 	FlagVLAN                       // VLAN holds a tag
+	FlagMetered                    // RTP that a meter in the kernel has counted
 )
 
 // Control bits of a TCP segment (RFC 9293 section 3.1).
@@ -139,6 +142,23 @@ type Fragment struct {
 	IPv6   bool
 }
 
+// Metered says that a meter in the kernel has counted packets of a stream. What it
+// counted is read by its slot, through whoever owns the meter's table.
+type Metered struct {
+	Time  int64 // arrival of the last packet, ns since the Unix epoch
+	Clock int64 // as in Frame
+	First int64 // arrival of the first packet, ns since the Unix epoch
+	Src   Endpoint
+	Dst   Endpoint
+	SSRC  uint32
+	Slot  uint32 // place in the meter's table; it names this stream until it is released
+	Iface uint16
+	VLAN  int16    // outermost VLAN id of the first packet, -1: untagged
+	TTL   [2]uint8 // least and greatest
+	DSCP  uint8    // of the first packet
+	Type  uint8    // payload type of the last media packet
+}
+
 // Kept names a frame of which whoever reads has kept a copy, in case it is to be
 // stored. What At means is that reader's business; 0 is none.
 type Kept struct {
@@ -199,6 +219,8 @@ type Batch struct {
 	Fragments []Fragment
 	Tunnels   []Tunnel // that Packets and Fragments came through, each run of equal ones once
 	Kept      []Kept   // the frames of joined datagrams, as far as copies are kept
+
+	Metered []Metered // streams that a meter in the kernel has counted since it was last asked; filled by the source
 
 	// Free takes the batch back; set by the source. Called once, by Release.
 	Free func(*Batch)
