@@ -22,6 +22,7 @@ func (s *Shard) classify(b *frame.Batch) {
 			s.group.gaps.add(f.Clock)
 		}
 	}
+	s.announce(b.Metered)
 	s.cursor = 0
 	for i := range b.Fragments {
 		s.fragment(b, &b.Fragments[i])
@@ -82,7 +83,12 @@ func (s *Shard) sample(b *frame.Batch, p *frame.Packet, to *outlet) {
 		s.stats.UDPOther++
 		return
 	}
-	s.stats.RTP++
+	metered := p.Flags&frame.FlagMetered != 0
+	if metered {
+		s.stats.RTPCopies++
+	} else {
+		s.stats.RTP++
+	}
 	if s.rec.rtp != rule.None {
 		s.keepMedia(b, p, int(h.Offset), to)
 	}
@@ -91,9 +97,13 @@ func (s *Shard) sample(b *frame.Batch, p *frame.Packet, to *outlet) {
 	if at := int(h.Offset); at+4 <= len(p.Payload) {
 		m.dlsr = binary.BigEndian.Uint32(p.Payload[at:])
 	}
-	m.kind = sampleRTP
-	if h.Marker {
+	switch {
+	case metered:
+		m.kind = sampleCopy
+	case h.Marker:
 		m.kind = sampleMarked
+	default:
+		m.kind = sampleRTP
 	}
 	if h.Seq&censusMask == 0 {
 		s.census.see(m.once(), p)

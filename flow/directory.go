@@ -21,6 +21,7 @@ import (
 type directory struct {
 	buckets []bucket // length is a power of two
 	entries atomic.Int64
+	tell    func(b *bucket, at frame.Endpoint, clock int64) // if set, is told of every change, with the bucket locked
 }
 
 type bucket struct {
@@ -78,6 +79,9 @@ func (d *directory) publish(e *endpoint) {
 	b.mu.Lock()
 	e.next.Store(b.head.Load())
 	b.head.Store(e)
+	if d.tell != nil {
+		d.tell(b, e.at, e.from)
+	}
 	b.mu.Unlock()
 	d.entries.Add(1)
 }
@@ -96,6 +100,9 @@ func (d *directory) remove(e *endpoint) {
 		if x == e {
 			at.Store(e.next.Load())
 			d.entries.Add(-1)
+			if d.tell != nil {
+				d.tell(b, e.at, e.replaced.Load())
+			}
 			return
 		}
 		at = &x.next

@@ -274,6 +274,8 @@ const (
 	sampleBlock             // report block of an SR or RR
 	sampleXR                // VoIP metrics of an XR
 	sampleCarry             // RTCP that says nothing of a stream, and may be recorded
+	sampleCopy              // RTP that a meter in the kernel has counted
+	sampleMeter             // news of a stream that a meter in the kernel counts: its slot is dlsr, the arrival of its first packet time
 )
 
 // callKey names a call among all shards.

@@ -116,6 +116,16 @@ type Options struct {
 	Rules    *rule.Set
 	Memory   []byte
 
+	// Meters and Endpoints, if set, are a filter in the kernel that meters RTP,
+	// and what it is to know for that; see metered.go.
+	Meters    Meters
+	Endpoints Endpoints
+
+	// Ahead is how many batches a worker may read ahead of the slowest; 0: 8.
+	// Where sources are live, an idle one lets the others wait for its mark, and
+	// this must be what comes meanwhile.
+	Ahead int
+
 	Dedup       Dedup
 	DedupWindow time.Duration // 0: 10 ms
 
@@ -154,10 +164,14 @@ func NewGroup(o Options) *Group {
 	o.Limits.MaxCalls = cmp.Or(o.Limits.MaxCalls, defaultMaxCalls)
 	o.Sessions.MaxFlows = cmp.Or(o.Sessions.MaxFlows, defaultMaxFlows)
 	o.Sessions.MaxBytes = cmp.Or(o.Sessions.MaxBytes, defaultMaxBytes)
+	o.Ahead = cmp.Or(o.Ahead, maxAhead)
 	if o.lanes == 0 {
 		o.lanes = ringSlots
 	}
 	g := &Group{options: o, dir: newDirectory(directoryBits), out: make(chan delivery, 4*o.Workers)}
+	if o.Endpoints != nil {
+		g.dir.tell = g.tell
+	}
 	var d duplicates
 	d.init(o.DedupWindow)
 	g.mirrors.init(o.Dedup, &d)

@@ -168,13 +168,17 @@ func (s *Shard) measure(run []sample) {
 		}
 		for i := range run[:n] {
 			p := &run[i]
-			if watch && s.group.mirrors.watches(p.clock) && s.duplicateSample(p, s.tags[i]) {
+			if watch && p.kind < sampleCopy && s.group.mirrors.watches(p.clock) && s.duplicateSample(p, s.tags[i]) {
 				s.countDuplicate(p)
 				continue
 			}
 			switch {
 			case p.kind <= sampleMarked:
 				s.packet(p, s.found[i])
+			case p.kind == sampleCopy:
+				s.copied(p, s.found[i])
+			case p.kind == sampleMeter:
+				s.meterNews(p, s.found[i])
 			case p.kind == sampleCarry:
 				s.carry(p, s.found[i])
 			default:
@@ -200,6 +204,13 @@ func (s *Shard) packet(p *sample, at uint32) {
 	e.tick = uint32(p.clock >> tickShift)
 	e.ttl[0] = min(e.ttl[0], p.ttl)
 	e.ttl[1] = max(e.ttl[1], p.ttl)
+	if e.flags&streamKernel != 0 { // the kernel could not count this one
+		s.stats.Unmetered++
+		if p.kept != 0 {
+			s.recordSample(at, frame.Kept{Clock: p.clock, At: p.kept})
+		}
+		return
+	}
 	e.hot.Packet(&s.streams.coldAt(at).meter, &meter.Packet{
 		Time: p.time, TS: p.ts, Len: p.len, Rate: e.rate,
 		Seq: p.seq, Type: p.pt, Class: e.class, Marker: p.kind == sampleMarked,
@@ -381,6 +392,7 @@ func (s *Shard) look(i uint32, tick int64) {
 		}
 		return
 	}
+	s.refresh(i, false)
 	idle, wait := uint32(idleTicks), int64(maxWait)
 	if e.flags&streamRTP != 0 && !e.hot.Confirmed() {
 		idle, wait = noiseTicks, maxNoise
@@ -395,17 +407,22 @@ func (s *Shard) look(i uint32, tick int64) {
 
 // giveUp ends a stream that no call claimed.
 func (s *Shard) giveUp(i uint32, clock int64) {
+	s.refresh(i, true)
 	e := s.streams.at(i)
 	switch {
 	case e.flags&streamRTP == 0:
 		s.stats.OrphanRTCP++
 	case !e.hot.Confirmed():
-		s.stats.Unconfirmed += uint64(e.hot.Packets())
+		s.stats.Unconfirmed += s.counted(i)
 	default:
 		r := s.measured(i, nil, clock).finish()
-		s.stats.Orphan += r.Packets
+		s.stats.Orphan += s.counted(i)
 		s.stats.Orphans++
 		s.emit(clock, r)
+		if h := s.splitReport(i, nil, clock); h != nil {
+			s.stats.Orphans++
+			s.emit(clock, h.finish())
+		}
 	}
 	s.remove(i)
 }
@@ -413,6 +430,7 @@ func (s *Shard) giveUp(i uint32, clock int64) {
 // remove lets a stream go.
 func (s *Shard) remove(i uint32) {
 	delete(s.digits, i)
+	delete(s.halves, i)
 	s.streams.remove(i)
 }
 
@@ -436,6 +454,7 @@ func (s *Shard) answer(o *order) {
 	if !ok {
 		return
 	}
+	s.refreshCall(i, o.key)
 	if o.kind == orderProbe {
 		r := report{ref: o.key.ref}
 		for ; i != noStream; i = s.streams.coldAt(i).binding(o.key).next {
@@ -446,12 +465,18 @@ func (s *Shard) answer(o *order) {
 		return
 	}
 	for i != noStream {
-		e, c := s.streams.at(i), s.streams.coldAt(i)
+		c := s.streams.coldAt(i)
 		b := c.binding(o.key)
 		next := b.next
+		if c.bindings() == 1 {
+			s.refresh(i, true)
+		}
 		*lane.add() = report{
 			ref:    o.key.ref,
 			stream: s.measured(i, b, o.clock),
+		}
+		if h := s.splitReport(i, b, o.clock); h != nil {
+			*lane.add() = report{ref: o.key.ref, stream: h}
 		}
 		if s.records() {
 			_, h := s.streams.heldBinding(i, o.key)
@@ -459,7 +484,7 @@ func (s *Shard) answer(o *order) {
 		}
 		*b = binding{}
 		if c.unbound() {
-			s.stats.InCalls += uint64(e.hot.Packets())
+			s.stats.InCalls += s.counted(i)
 			s.streams.calls--
 			s.remove(i)
 		}

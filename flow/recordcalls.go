@@ -91,7 +91,8 @@ func (s *Shard) taking(ref call.Ref) {
 		return
 	}
 	p.plan.head.Store(&wanted{from: clock, policy: p.policy, before: p.plan.head.Load()})
-	if p.policy.LookBack > 0 && p.policy.Want[rule.RTP] != rule.None {
+	s.retell(s.named[ref], clock)
+	if (p.policy.LookBack > 0 || s.group.options.Meters != nil) && p.policy.Want[rule.RTP] != rule.None {
 		s.ask(order{kind: orderRecall, key: callKey{ref, uint16(s.id)}, clock: clock})
 	}
 }

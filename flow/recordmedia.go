@@ -173,6 +173,7 @@ func (s *Shard) recall(key callKey, now int64) {
 		}
 		i = s.streams.coldAt(i).binding(key).next
 	}
+	s.want(key, now)
 }
 
 // adoptHeld records what a stream held before its call was known.
@@ -268,6 +269,7 @@ func (s *Shard) turnedBad(i uint32, key callKey, p rule.Policy, now int64) {
 			s.takeHeld(h, b, now, now-int64(p.LookBack), b.bad)
 		}
 	}
+	s.want(key, now)
 }
 
 // collectTape ends the tape of the media of a call, and reports it.

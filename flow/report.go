@@ -24,8 +24,13 @@ type measured struct {
 // measured takes the figures of a stream as of a clock. b is its tie to the call
 // that asks, nil if it has none.
 func (s *Shard) measured(i uint32, b *binding, clock int64) *measured {
+	return s.measuredOf(i, b, clock, &s.streams.at(i).hot, &s.streams.coldAt(i).meter)
+}
+
+// measuredOf is measured with counters that may be of a part of the stream only.
+func (s *Shard) measuredOf(i uint32, b *binding, clock int64, hot *meter.Hot, cold *meter.Cold) *measured {
 	e, c := s.streams.at(i), s.streams.coldAt(i)
-	m := meter.Finish(&e.hot, &c.meter)
+	m := meter.Finish(hot, cold)
 	p := c.meaning(m.Payload)
 	out := &measured{codec: p.Codec, total: m.Total, worst: m.Worst, rtcp: c.rtcp}
 	out.record = record.Stream{
@@ -41,6 +46,9 @@ func (s *Shard) measured(i uint32, b *binding, clock int64) *measured {
 	}
 	out.digits = slices.Clone(s.digits[i]) // of two calls one may go on
 	out.record.Flags = s.remarks(e, c, b, &m, clock)
+	if _, ok := s.halves[i]; ok {
+		out.record.Flags = strings.TrimPrefix(out.record.Flags+",split", ",")
+	}
 	return out
 }
 

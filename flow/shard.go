@@ -12,6 +12,7 @@ import (
 
 	"ringside/dataplane/frame"
 	"ringside/flow/call"
+	"ringside/flow/meter"
 	"ringside/flow/register"
 	"ringside/flow/sip"
 	tcpstream "ringside/flow/stream"
@@ -85,9 +86,11 @@ type Shard struct {
 	media map[call.Ref][]*measured // reported streams of each call
 
 	streams *streams
-	digits  map[uint32][]digitOf // dialled in each stream
-	orderIn []order              // taken from all peers, by clock
-	due     int64                // clock of the next order or tick
+	digits  map[uint32][]digitOf  // dialled in each stream
+	halves  map[uint32]half       // of streams that were metered here before the kernel metered them
+	state   [meter.StateSize]byte // of one that the kernel meters, while it is read
+	orderIn []order               // taken from all peers, by clock
+	due     int64                 // clock of the next order or tick
 	found   [lookahead]uint32
 	tags    [lookahead]uint64
 
@@ -115,7 +118,7 @@ type former struct {
 	until     int64
 }
 
-// maxAhead is how many batches a worker reads ahead of the slowest.
+// maxAhead is how many batches a worker reads ahead of the slowest, unless Options say.
 const maxAhead = 8
 
 type pools struct{ fragments, segments, signals, samples, orders, reports *sync.Pool }
@@ -137,6 +140,7 @@ func newShard(g *Group, id int, p pools) *Shard {
 		reused: make(map[call.Ref]bool),
 		alive:  make(map[call.Ref]int64),
 		digits: make(map[uint32][]digitOf),
+		halves: make(map[uint32]half),
 	}
 	s.streams = newStreams(o.MaxStreams/n + 1)
 	if o.Recorder != nil {
@@ -245,7 +249,7 @@ func (s *Shard) receive(src frame.Source) (moved bool, err error) {
 		s.ahead = slices.Delete(s.ahead, 0, 1)
 	}
 	waiting := s.handedTo > s.handed.Load()
-	if !s.ended && !waiting && len(s.ahead) < maxAhead && (!s.records() || s.room()) {
+	if !s.ended && !waiting && len(s.ahead) < s.group.options.Ahead && (!s.records() || s.room()) {
 		b, err := src.Next()
 		switch {
 		case errors.Is(err, io.EOF):

@@ -35,12 +35,16 @@ type Stats struct {
 	Requests      [sip.PUBLISH + 1]uint64 // of SIPMessages, by sip.Method
 	Responses     [7]uint64               // of SIPMessages, by class, 1 to 6; 0: any other
 
-	// RTP = InCalls + Orphan + Unconfirmed + Refused + RTPDuplicates, once all
-	// streams ended.
+	// RTP + Metered = InCalls + Orphan + Unconfirmed + Refused + RTPDuplicates +
+	// Unmetered, once all streams ended.
+	Metered     uint64 // packets that a meter in the kernel has counted, as far as it was read
+	RTPCopies   uint64 // of these, those that came here as well
 	InCalls     uint64 // packets of streams of calls
 	Orphan      uint64 // packets of streams that no call claimed
 	Unconfirmed uint64 // packets that looked like RTP and were no stream
 	Refused     uint64 // packets of streams for which the table had no room
+
+	Unmetered uint64 // packets of a stream that the kernel meters, which its meter was too busy to count
 
 	RTPDuplicates  uint64    // second copies of a mirror
 	RTCPDuplicates uint64    // of what RTCP said
@@ -83,6 +87,7 @@ func (s *Stats) Kinds() []Kind {
 	kinds := []Kind{
 		{"sip", s.SIPPackets},
 		{"rtp", s.RTP},
+		{"rtp-copy", s.RTPCopies},
 		{"rtcp", s.RTCP},
 		{"keep-alive", s.Keepalives},
 		{"stun", s.STUN},
@@ -100,7 +105,7 @@ func (s *Stats) Kinds() []Kind {
 }
 
 // Fates lists what became of the RTP packets, by name. Once all streams have
-// ended, their sum is RTP.
+// ended, their sum is RTP + Metered.
 func (s *Stats) Fates() []Kind {
 	return []Kind{
 		{"in-calls", s.InCalls},
@@ -108,6 +113,7 @@ func (s *Stats) Fates() []Kind {
 		{"unconfirmed", s.Unconfirmed},
 		{"table-full", s.Refused},
 		{"duplicate", s.RTPDuplicates},
+		{"unmetered", s.Unmetered},
 	}
 }
 
@@ -170,6 +176,7 @@ func (s *Stats) add(o *Stats) {
 		{&s.OrphanRTCP, &o.OrphanRTCP}, {&s.BadRTCP, &o.BadRTCP},
 		{&s.DedupFull, &o.DedupFull}, {&s.VQ, &o.VQ}, {&s.BadVQ, &o.BadVQ},
 		{&s.Recorded, &o.Recorded}, {&s.NotRecorded, &o.NotRecorded}, {&s.NotKept, &o.NotKept},
+		{&s.Metered, &o.Metered}, {&s.RTPCopies, &o.RTPCopies}, {&s.Unmetered, &o.Unmetered},
 		{&s.ActiveStreams, &o.ActiveStreams}, {&s.CaptureLost, &o.CaptureLost},
 	}
 	for _, c := range sum {

@@ -52,6 +52,7 @@ const (
 	streamRTP                     // has RTP packets (else RTCP only)
 	streamLate                    // bound after its first packet: its SDP came later
 	streamSRTP
+	streamKernel // is metered in the kernel
 )
 
 // streamCold is the rest of a stream, by the same index.
@@ -67,6 +68,8 @@ type streamCold struct {
 	shared   bool           // belongs, or belonged, to two calls
 	wait     int64          // ticks between looks for the call of a stream without one
 	nextTick uint32         // next in its list of the wheel
+	slot     uint32         // of the kernel's meter, plus one; 0: none
+	counted  uint32         // packets that the kernel's meter had counted when it was read last
 }
 
 // binding ties a stream to a call.
@@ -252,15 +255,18 @@ func (c *streamCold) binding(key callKey) *binding {
 	return nil
 }
 
-// unbound reports whether no call is left.
-func (c *streamCold) unbound() bool {
-	for n := range c.bind {
-		if c.bind[n].key.ref != 0 {
-			return false
+// bindings is how many calls are left.
+func (c *streamCold) bindings() (n int) {
+	for i := range c.bind {
+		if c.bind[i].key.ref != 0 {
+			n++
 		}
 	}
-	return true
+	return n
 }
+
+// unbound reports whether no call is left.
+func (c *streamCold) unbound() bool { return c.bindings() == 0 }
 
 // The wheel holds the streams without a call: each is looked at when its tick
 // comes, to find its call or to let it go. A tick is 2^27 ns (134 ms) of the

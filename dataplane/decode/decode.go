@@ -126,6 +126,9 @@ func (d *Decoder) Decode(b *frame.Batch) {
 			}
 			p.Time, p.Clock, p.Seq, p.Iface, p.Loop = f.Time, f.Clock, f.Seq, f.Iface, f.Loop
 			p.Tunnel = h.place
+			if f.Metered {
+				p.Flags |= frame.FlagMetered
+			}
 			n++
 			continue
 		case tunnelled && d.shortcut(f, &h, p):
@@ -160,6 +163,9 @@ func (d *Decoder) Decode(b *frame.Batch) {
 		}
 		p.Time, p.Clock, p.Seq, p.Iface, p.Loop = f.Time, f.Clock, f.Seq, f.Iface, f.Loop
 		p.Tunnel = tunnel
+		if f.Metered {
+			p.Flags |= frame.FlagMetered
+		}
 		n++
 	}
 	b.Packets = packets[:n]

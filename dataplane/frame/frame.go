@@ -48,9 +48,9 @@ type Frame struct {
 	Link  LinkType // how Data begins
 	Iface uint16   // index of the interface in the source
 	Loop  uint16   // which pass of a capture that is replayed in a loop, from 0
-	Lost  uint32   // frames that the capture says it lost right before this one
 
-	Metered bool // a meter in the kernel has counted it: a copy, to be recorded
+	Metered bool   // a meter in the kernel has counted it: a copy, to be recorded
+	Lost    uint32 // frames that the capture says it lost right before this one
 }
 
 // Flags of a Packet, and of a Fragment.

@@ -132,6 +132,7 @@ type Cold struct {
 	markBad    [views]uint32
 	markBursts [views]uint32
 	pending    uint32 // ms whose numbers have not left the window
+	intervals  uint32 // closed so far; those without a packet do not exist
 	quality    quality.Average
 }
 

@@ -7,6 +7,7 @@ import (
 
 // closeInterval folds the running interval and opens the one that now is in.
 func (h *Hot) closeInterval(c *Cold, now int64) {
+	c.intervals++
 	h.fold(c, interval/1_000_000)
 	h.end += interval * int64(1+uint64(now-h.end)/interval)
 }
