@@ -23,6 +23,19 @@ function output(    at, s) {
     return s
 }
 
+# keep remembers the tests that took longest, in seconds.
+function keep(key,    at, seconds, i) {
+    at = index($0, "\"Elapsed\":")
+    seconds = substr($0, at + 10) + 0
+    for (i = longest; i > 0 && slow[i] < seconds; i--) {
+        slow[i + 1] = slow[i]
+        slowest[i + 1] = slowest[i]
+    }
+    slow[i + 1] = seconds
+    slowest[i + 1] = key
+    if (longest < 12) longest++
+}
+
 {
     action = field("Action")
     package = field("Package")
@@ -41,6 +54,7 @@ action == "output" || action == "build-output" {
     else said[key] = said[key] output()
     next
 }
+test != "" && test !~ /\// && (action == "pass" || action == "fail") { keep(key) }
 test != "" && action == "pass" { passed++; delete said[key] }
 test != "" && action == "skip" {
     skipped++
@@ -61,6 +75,8 @@ test == "" && action == "fail" { broken++ }
 END {
     # A test that was running when its process died has no result.
     for (key in said) if (said[key] ~ /panic|fatal error|DATA RACE/) printf "%s", said[key]
+    printf "\nlongest:\n"
+    for (i = 1; i <= longest; i++) printf "  %5d s  %s\n", slow[i], slowest[i]
     printf "\n%d passed, %d failed, %d skipped", passed, failed, skipped
     if (broken) printf ", %d packages failed", broken
     printf "\n"
