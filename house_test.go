@@ -33,6 +33,7 @@ var inside = []struct {
 	{"flow/record", nil, "flow/record is a leaf: it imports nothing of ringside"},
 	{"dataplane", []string{"dataplane/frame"}, "sources and decoders know frames and nothing else: dataplane imports dataplane/frame only"},
 	{"dataplane/decode", []string{"dataplane/frame", "dataplane/defrag"}, "the decoder knows frames, and how fragments are put together"},
+	{"dataplane/xdp", []string{"bpf", "dataplane/frame"}, "what loads the kernel's side knows it, and frames"},
 	{"flow", []string{"dataplane/frame", "flow"}, "flow reads frames and makes records: of the other folders it imports dataplane/frame only"},
 	{"flow/sip", []string{"dataplane/frame"}, "a parser knows no calls and no streams"},
 	{"flow/sdp", []string{"dataplane/frame"}, "a parser knows no calls and no streams"},
@@ -52,6 +53,7 @@ var inside = []struct {
 	{"tuning", []string{"tuning"}, "tuning knows the machine, not the packets"},
 	{"bpf", []string{"bpf"}, "bpf is the kernel's side: it imports nothing of ringside"},
 	{"bench", []string{"flow/record", "dataplane/frame", "bench"}, "what ringside is measured with must not be made of it: bench imports leaves only"},
+	{"bench/replay", []string{"bpf", "dataplane/frame", "bench"}, "what ringside is measured with must not be made of it: of the kernel's side senders have a program of their own"},
 	{"appliance", []string{"flow/record", "writer/store", "appliance"}, "parts of the appliance read the store and ask the daemon; only appliance/daemon knows the machinery"},
 	{"appliance/cli", []string{"appliance/daemon", "flow/call", "flow/record", "flow/rule", "writer/store"}, "commands ask the daemon and the store; only appliance/daemon knows the machinery"},
 	{"appliance/cmd", []string{"appliance/cli"}, "a main package only calls the command line"},
@@ -88,8 +90,9 @@ var banned = []struct {
 	but  []string // files that have a reason
 	says string
 }{
-	// A pipe is waited for with a deadline; a replay keeps a pace.
-	{"time.Now", []string{"dataplane", "flow"}, []string{"dataplane/pcapin/input.go", "dataplane/replay/clock.go"}, "time is the frame's time: no system clock in dataplane and flow"},
+	// A pipe is waited for with a deadline; a replay keeps a pace; a ring that is
+	// quiet says so by the clock that stamps its frames.
+	{"time.Now", []string{"dataplane", "flow"}, []string{"dataplane/pcapin/input.go", "dataplane/replay/clock.go", "dataplane/ring/clock.go"}, "time is the frame's time: no system clock in dataplane and flow"},
 	{"time.Since", []string{"dataplane", "flow"}, nil, "time is the frame's time: no system clock in dataplane and flow"},
 	{"fmt.Print", []string{"dataplane", "flow", "writer", "tuning", "bpf"}, nil, "a library does not print: it returns errors and counts"},
 	{"fmt.Printf", []string{"dataplane", "flow", "writer", "tuning", "bpf"}, nil, "a library does not print: it returns errors and counts"},
