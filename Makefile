@@ -41,9 +41,10 @@ vet:
 	$(GO) vet ./...
 
 .PHONY: lint
-lint: ## staticcheck, gofmt, and the rules of the house (house_test.go)
+lint: ## staticcheck, gofmt, the rules of the house (house_test.go), generated files
 	$(GO) tool staticcheck ./...
 	$(GO) test -count=1 .
+	@.ci/generated $(BUILD)
 
 .PHONY: unit
 unit: ## unit and end-to-end tests, without the race detector
@@ -66,6 +67,10 @@ bench: ## every benchmark, BENCHCOUNT times (1)
 	$(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./...
 
 ##@ Other
+
+.PHONY: generate
+generate: ## compile the programs of the kernel (bpf/), with the clang of bpf/clang.txt
+	cd bpf && $(GO) generate ./...
 
 .PHONY: clean
 clean: ## remove what was built

@@ -1,0 +1,13 @@
+// Package bpf holds the programs that run in the kernel, their object code, and
+// what bpf2go makes of it for Go: a function that reads each object, and the
+// types of its maps.
+//
+// The C sources are here and in include, one header for each concern. One
+// object serves amd64 and arm64: both are little-endian. The generated files are
+// committed, so that nothing but Go is needed to build ringside; `make
+// generate` makes them anew with the clang that clang.txt names, and `make
+// lint` checks that this changes nothing.
+//
+// The package loads and attaches nothing: that is the business of
+// dataplane/xdp, and of the tests that send with these programs.
+package bpf
