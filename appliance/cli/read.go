@@ -191,7 +191,7 @@ func openSinks(ctx context.Context, f readFlags, out *sinks, stdout, stderr io.W
 	open := newStoreSink
 	if f.queue != "" {
 		open = func(ctx context.Context, path string) (sink, error) {
-			return newQueuedSink(ctx, path, f.queue, !f.replay.on, stderr)
+			return newQueuedSink(ctx, path, f.queue, f.patient(), stderr)
 		}
 	}
 	s, err := open(ctx, f.db)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"ringside/appliance/daemon"
 	"ringside/flow/record"
 )
 
@@ -43,8 +44,11 @@ type readFlags struct {
 	regDelDelay, regExpDelta time.Duration
 	tcpIdle, tcpReorder      time.Duration
 	vxlanPorts               []uint16 // nil: the default
+	filter                   string   // of packets, in the syntax of tcpdump
 
-	replay          replayFlags
+	replay replayFlags
+	live   bool // packets come from interfaces, and wait for nobody
+
 	loop            int           // passes over the input
 	endWait         time.Duration // before the command returns
 	endForceTimeout time.Duration // that the clock goes on for behind the last packet
@@ -69,6 +73,14 @@ const (
 )
 
 func addReadFlags(fl *pflag.FlagSet, f *readFlags) {
+	addRecordFlags(fl, f)
+	fl.IntVar(&f.workers, "workers", 0, "threads that read and measure (0: one per CPU)")
+	addReplayFlags(fl, f)
+}
+
+// addRecordFlags adds the flags that say what becomes of packets, wherever they
+// come from.
+func addRecordFlags(fl *pflag.FlagSet, f *readFlags) {
 	fl.SortFlags = false
 	fl.SetNormalizeFunc(oldNames)
 	fl.StringVar(&f.db, "db", "", "keep the records in the store at `PATH` (created if it is not there), or of a server: mysql://USER@HOST/DATABASE")
@@ -77,7 +89,6 @@ func addReadFlags(fl *pflag.FlagSet, f *readFlags) {
 	fl.StringVar(&f.csv, "csv", "", "write calls as CSV to `FILE` (-: standard output)")
 	keysFlag(fl, &f.keys)
 	addSpoolFlags(fl, &f.spool)
-	fl.IntVar(&f.workers, "workers", 0, "threads that read and measure (0: one per CPU)")
 	fl.Uint16Var(&f.sensor, "sensor", 0, "sensor `ID` to put into the records")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "neither progress nor summary")
 	fl.IntVar(&f.callsMax, "calls-max", 0, "calls followed at one time; beyond, the least active is closed early (0: default)")
@@ -118,8 +129,14 @@ func addReadFlags(fl *pflag.FlagSet, f *readFlags) {
 	longSpanFlag(fl, "tcp-idle", "a connection silent for this `SPAN` is forgotten", defaultTCPIdle, &f.tcpIdle)
 	longSpanFlag(fl, "tcp-reorder", "a hole in a connection is waited for for this `SPAN`", defaultTCPReorder, &f.tcpReorder)
 	list(fl, "vxlan-ports", "UDP `PORTS` of VXLAN (default 4789)", &f.vxlanPorts, parsePort)
-	addReplayFlags(fl, f)
+	fl.Func("filter", "take only packets that match `EXPRESSION`, in the syntax of tcpdump; in tunnels and fragments, too", func(s string) error {
+		f.filter = s
+		return daemon.CheckFilter(s)
+	})
 }
+
+// patient reports whether packets can wait for the disk and the store.
+func (f *readFlags) patient() bool { return !f.replay.on && !f.live }
 
 func addReplayFlags(fl *pflag.FlagSet, f *readFlags) {
 	fl.BoolVar(&f.replay.on, "replay", false, "hand out packets with the delays that were recorded")

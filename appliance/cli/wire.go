@@ -19,17 +19,14 @@ type daemonRead struct {
 	paths []string
 }
 
-func openDaemon(f readFlags, to sink) (engine, error) {
+// options are what the daemon needs to know of what becomes of packets.
+func (f *readFlags) options(to sink) (daemon.ReadOptions, error) {
 	timeouts, err := call.ParseTimeouts(f.callsTimeouts)
 	if err != nil {
-		return nil, coded{exitUsage, err}
-	}
-	workers := f.workers
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
+		return daemon.ReadOptions{}, coded{exitUsage, err}
 	}
 	o := daemon.ReadOptions{
-		Paths: f.paths, Workers: workers, Sensor: f.sensor,
+		Sensor: f.sensor,
 		Limits: call.Limits{MaxCalls: f.callsMax, Timeouts: timeouts, LinkHeader: f.linkHeader},
 		// An error ends the read, see sinks.
 		Call:         func(c *record.Call) { _ = to.take(c) },
@@ -43,11 +40,23 @@ func openDaemon(f readFlags, to sink) (engine, error) {
 		KeyLogs: f.keyLogs, RSAKeys: f.rsaKeys,
 		Dedup: f.dedup, DedupWindow: f.dedupWindow,
 		NATAlias: f.natAliases, BothSides: f.bothSides != "no",
-		VXLANPorts: f.vxlanPorts, TCPIdle: f.tcpIdle, TCPReorder: f.tcpReorder,
+		VXLANPorts: f.vxlanPorts, Filter: f.filter, TCPIdle: f.tcpIdle, TCPReorder: f.tcpReorder,
 	}
-	o.Spool = f.spool.options(!f.replay.on)
+	o.Spool = f.spool.options(f.patient())
 	o.Register.DelDelay, o.Register.ExpDelta = orNone(f.regDelDelay), orNone(f.regExpDelta)
 	o.Events.Quiet = f.eventsOff
+	return o, nil
+}
+
+func openDaemon(f readFlags, to sink) (engine, error) {
+	o, err := f.options(to)
+	if err != nil {
+		return nil, err
+	}
+	o.Paths, o.Workers = f.paths, f.workers
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
 	if f.replay.on || f.loop > 1 || f.endForceTimeout > 0 {
 		p := made(&o.Replay)
 		p.Loops, p.EndTimeout = f.loop, f.endForceTimeout
@@ -89,14 +98,19 @@ func (d daemonRead) progress() progress {
 
 func (d daemonRead) report() report {
 	from := d.Report()
+	return reportOf(&from, d.Progress().BytesRead)
+}
+
+// reportOf is what the summary shows of the daemon's report.
+func reportOf(from *daemon.Report, bytes int64) report {
 	r := report{
-		bytes: d.Progress().BytesRead, frames: from.Frames, rtp: from.RTP, balanced: from.Balanced,
+		bytes: bytes, frames: from.Frames, rtp: from.RTP, balanced: from.Balanced,
 		unreadable: rowsOf(from.NotUnderstood, ""),
 		fates:      rowsOf(from.Ledger, daemon.StageRTP),
 		toStore:    from.ToStore,
 		stored:     rowsOf(from.Ledger, daemon.StageSpool),
 	}
-	r.ledgerOf(&from)
+	r.ledgerOf(from)
 	for _, x := range from.Notes {
 		if x.Stage == stageDuplicate {
 			r.duplicates = append(r.duplicates, row{"", x.Reason, x.Count})

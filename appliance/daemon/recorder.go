@@ -156,7 +156,7 @@ func (r *recorder) Tick(clock int64) { r.shard.Tick(clock) }
 
 // Describe says in lines for people what the spool may hold, and what is to be
 // known of where it lies; nothing if no packets are stored.
-func (r *Read) Describe() []string {
+func (r *pipeline) Describe() []string {
 	if r.record == nil {
 		return nil
 	}
@@ -164,7 +164,7 @@ func (r *Read) Describe() []string {
 }
 
 // stored lists what became of the packets that were given to the spool.
-func (r *Read) stored(fl *flow.Stats) []flow.Kind {
+func (r *pipeline) stored(fl *flow.Stats) []flow.Kind {
 	if r.record == nil {
 		return nil
 	}

@@ -271,7 +271,7 @@ func ReleaseCalls(dir string, callIDs []string) (released, held int, err error) 
 }
 
 // saved lists what opening the spool has made of the segments that a crash left.
-func (r *Read) saved() (out []LedgerRow) {
+func (r *pipeline) saved() (out []LedgerRow) {
 	if r.record == nil {
 		return nil
 	}

@@ -1,6 +1,7 @@
 // Command ringbench makes the traffic that ringside is tested and measured with.
 //
 //	ringbench gen --preset demo -o demo.pcap --truth demo.truth
+//	ringbench send --iface eth1 --pps 50000 --loop 10 --rewrite demo.pcap
 package main
 
 import (
@@ -30,6 +31,7 @@ type command struct {
 
 var commands = []command{
 	{"gen", "write a capture file of generated calls, and the truth about it", gen},
+	{"send", "send a capture file, or a flood, on an interface", send},
 }
 
 func main() {

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"ringside/appliance/daemon"
+)
+
+// runFlags is what the command line of run says.
+type runFlags struct {
+	readFlags
+	capture     daemon.CaptureOptions
+	interfaces  []string
+	meter       string // kernel, user
+	statusEvery time.Duration
+}
+
+// Defaults that the help text states.
+const defaultStatusEvery = 10 * time.Second
+
+func addRunFlags(fl *pflag.FlagSet, f *runFlags) {
+	o := &f.capture
+	fl.SortFlags = false
+	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "capture from interface `NAME`; may be repeated")
+	fl.BoolVar(&o.Dedicated, "dedicated", false, "the interfaces carry nothing of this host's own: what is not wanted may be dropped in the kernel")
+	o.XDP = "auto"
+	oneOfFlag(fl, "xdp", "where the kernel filters packets, a `MODE`: auto (the fastest that works; the default), native (in the driver), generic, none", &o.XDP, "auto", "native", "generic", "none")
+	f.meter = "kernel"
+	oneOfFlag(fl, "meter", "where RTP that nobody records is measured, a `PLACE`: kernel (the default, on dedicated interfaces with XDP), user", &f.meter, "kernel", "user")
+	parsed(fl, "ringbuffer", "memory for the rings of each interface, a `SIZE` (default 64MiB)", &o.RingMemory, parseRing)
+	fl.IntVar(&o.Rings, "rings", 0, "rings of each interface, with a thread each (0: as many as there are CPUs for them)")
+	o.Steer = "flow"
+	oneOfFlag(fl, "steer", "how several rings share packets, a `WAY`: flow (addresses and ports; the default), queue (of the card), cpu (flow, also of what is in tunnels; needs --dedicated and XDP)", &o.Steer, "flow", "queue", "cpu")
+	list(fl, "allow", "take only packets from or to these `PREFIXES`: 192.0.2.0/24,2001:db8::/32; may be repeated", &o.Allow, parsePrefix)
+	list(fl, "deny", "take no packets from or to these `PREFIXES`; may be repeated", &o.Deny, parsePrefix)
+	list(fl, "sip-ports", "`PORTS` of SIP, by which the kernel filters on dedicated interfaces (default 5060,5061,5080)", &o.SIPPorts, parsePort)
+	parsed(fl, "rtp-ports", "`RANGE` of the ports of media, by which the kernel filters on dedicated interfaces (default 1024-65535)", &o.RTPPorts, parseRange)
+	spanFlag(fl, "status-interval", "a line of status every `SPAN`, 0: none", defaultStatusEvery, &f.statusEvery)
+	addRecordFlags(fl, &f.readFlags)
+	fl.SetNormalizeFunc(runNames)
+	f.live = true
+}
+
+// runNames are the names that other programs have for these flags.
+func runNames(fl *pflag.FlagSet, name string) pflag.NormalizedName {
+	switch n := oldNames(fl, name); n {
+	case "sipport", "sip-port":
+		return "sip-ports"
+	case "rtp-port":
+		return "rtp-ports"
+	default:
+		return n
+	}
+}
+
+// check finds flags that do not go together.
+func (f *runFlags) check(given func(string) bool) error {
+	o := &f.capture
+	switch {
+	case len(f.interfaces) == 0:
+		return usage("name an interface: -i eth1 (\"ip link\" lists what there is)")
+	case slices.Contains(f.interfaces, ""):
+		return usage("--interface: %w", errEmpty)
+	case o.Rings < 0:
+		return usage("--rings %d: write a number of rings, or 0 for as many as there are CPUs for them", o.Rings)
+	}
+	sorted := slices.Sorted(slices.Values(f.interfaces))
+	if len(slices.Compact(sorted)) < len(f.interfaces) {
+		return usage("--interface: one is named twice")
+	}
+	if given("meter") && f.meter == "kernel" && (o.XDP == "none" || !o.Dedicated) {
+		return usage("--meter kernel: measures where XDP may drop packets: add --dedicated, without --xdp none, or leave it out")
+	}
+	if o.Steer == "cpu" && (o.XDP == "none" || !o.Dedicated) {
+		return usage("--steer cpu: XDP steers: add --dedicated, without --xdp none, or write --steer flow")
+	}
+	if given("meter") && f.meter == "kernel" && f.filter != "" {
+		return usage("--meter kernel: the kernel does not know --filter, and would measure what it leaves out: leave one of them out")
+	}
+	o.KernelMeter = f.meter == "kernel" && f.filter == ""
+	return f.readFlags.check(given)
+}
+
+// leastRing is what a ring works with at all.
+const leastRing = 1 << 20
+
+func parseRing(s string) (int64, error) {
+	n, err := parseSize(s)
+	if err == nil && n < leastRing {
+		return 0, errors.New("write at least 1MiB")
+	}
+	return n, err
+}
+
+// parsePrefix reads a prefix, or an address for one of its own.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		if p != p.Masked() {
+			return p, fmt.Errorf("%s has bits beyond its length: write %s", s, p.Masked())
+		}
+		return p, nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Prefix{}, errors.New("write addresses and prefixes, as in 192.0.2.0/24,2001:db8::1")
+	}
+	return netip.PrefixFrom(a, a.BitLen()), nil
+}
+
+// parseRange reads a range of ports, as in 10000-20000.
+func parseRange(s string) (out [2]uint16, err error) {
+	from, to, ranged := strings.Cut(s, "-")
+	if !ranged {
+		to = from
+	}
+	a, errA := strconv.ParseUint(strings.TrimSpace(from), 10, 16)
+	b, errB := strconv.ParseUint(strings.TrimSpace(to), 10, 16)
+	if err := cmp.Or(errA, errB); err != nil || a == 0 || b < a {
+		return out, errors.New("write the least and the greatest port, as in 10000-20000")
+	}
+	return [2]uint16{uint16(a), uint16(b)}, nil
+}

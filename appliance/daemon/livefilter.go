@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"ringside/dataplane/xdp"
+)
+
+// meterSlots is how many streams the meter in the kernel has room for, of each
+// interface: some 30,000 before it refuses one in a hundred, 68 MiB.
+const meterSlots = 1 << 17
+
+// defaultSIPPorts are those that a dedicated interface takes SIP on.
+var defaultSIPPorts = []uint16{5060, 5061, 5080}
+
+// What a source may send of requests that belong to no call before they are
+// sampled, and all sources together. It is far beyond what a registrar answers;
+// beyond it is a flood, of which nothing is lost by a sample.
+var (
+	floodLimit  = xdp.Limit{PerSecond: 2_000, TotalPerSecond: 20_000, Sample: 100}
+	floodLimits = xdp.Limits{Register: floodLimit, Options: floodLimit, Other: floodLimit}
+)
+
+// filterSettings are the rules that the options ask for. Unless the interface is
+// dedicated, or ports are named, whatever is not known is passed on.
+func filterSettings(o *CaptureOptions) xdp.Settings {
+	s := xdp.DefaultSettings()
+	s.Allow, s.Deny = o.Allow, o.Deny
+	s.PassOther = !o.Dedicated && o.SIPPorts == nil && o.RTPPorts == [2]uint16{}
+	ports := o.SIPPorts
+	if ports == nil {
+		ports = defaultSIPPorts
+	}
+	s.SIP = xdp.Ports{UDP: ports, TCP: ports, SCTP: ports, TLS: ports, WS: ports}
+	if o.RTPPorts != [2]uint16{} {
+		s.RTP = xdp.RTP{Rule: xdp.InRangeOrLearned, Ranges: []xdp.PortRange{{First: o.RTPPorts[0], Last: o.RTPPorts[1]}}}
+	}
+	s.VXLAN = o.vxlan
+	if o.Dedicated {
+		s.Limit = floodLimits
+	}
+	return s
+}
+
+// Values of CaptureOptions.Steer beside flow.
+const (
+	steerQueue = "queue"
+	steerCPU   = "cpu"
+)
+
+// openFilter puts the filter on the interface, if there can be one. It returns
+// the program for the sockets of the rings, -1 for none. What is missing is
+// said, and done in user space instead; what cannot be done there is an error.
+func (p *port) openFilter(o CaptureOptions, index uint16) (socket int, err error) {
+	mode, err := xdp.ParseMode(cmp.Or(o.XDP, "auto"))
+	if err != nil {
+		return -1, err
+	}
+	settings := filterSettings(&o)
+	slots := 0
+	if o.KernelMeter {
+		slots = meterSlots
+	}
+	if o.Steer == steerCPU && o.Rings > 1 {
+		cpus, _ := onlineCPUs()
+		if settings.CPUs, err = steerCPUs(cpus, o.Rings); err != nil {
+			return -1, fmt.Errorf("capture from %s: %w", p.name, err)
+		}
+	}
+	f, err := xdp.Open(xdp.Options{Iface: p.name, Index: index, Dedicated: o.Dedicated, Mode: mode, Settings: settings, MeterSlots: slots})
+	if err != nil {
+		remedy := ""
+		if errors.Is(err, fs.ErrPermission) {
+			remedy = " (run as root, or give cap_bpf, cap_perfmon and cap_net_admin)"
+		}
+		err = fmt.Errorf("%s: no filter in the kernel%s: %w", p.name, remedy, err)
+		if len(o.Allow)+len(o.Deny) > 0 { // what must not be seen is not to be seen by mistake
+			return -1, fmt.Errorf("%w: --allow and --deny need it", err)
+		}
+		p.say("%v: every packet comes to user space, and all RTP is measured there", err)
+		return -1, nil
+	}
+	p.undo = append(p.undo, f.Close)
+	if f.Mode() != xdp.None {
+		p.again, p.cpus = f.Reattach, settings.CPUs
+	} else if o.Steer == steerCPU {
+		p.say("%s: without XDP packets are not steered to CPUs, but dealt out by flow", p.name)
+	}
+	p.filter, p.native = kernelFilter{f}, f.Mode() == xdp.Native
+	where := "XDP, " + f.Mode().String()
+	if f.Mode() == xdp.None {
+		where = "at the rings' sockets"
+	}
+	if why := f.Why(); why != "" {
+		where += " (" + why + ")"
+	}
+	does := "all RTP is measured in user space"
+	if f.Meters() != nil {
+		p.kernel = f
+		p.quiet = func() error {
+			settings.RTP = xdp.RTP{Rule: xdp.NoRTP}
+			return f.Set(settings)
+		}
+		does = "RTP that nobody records is measured in the kernel"
+	}
+	p.say("%s: filter: %s; %s", p.name, where, does)
+	return f.SocketFilter(), nil
+}
+
+// kernelFilter is the filter as a port sees it.
+type kernelFilter struct{ *xdp.Filter }
+
+func (k kernelFilter) verdicts() (rows []verdict, steered, arrived uint64, err error) {
+	st, err := k.Stats()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	for _, r := range st.Rows {
+		rows = append(rows, verdict{
+			verdict: r.Verdict, reason: r.Reason, packets: r.Packets, bytes: r.Bytes,
+			passed:  r.Verdict == xdp.Pass || r.Verdict == xdp.Cut || r.Verdict == xdp.Delivered,
+			metered: r.Verdict == xdp.Metered || r.Verdict == xdp.Delivered,
+			lost:    r.Verdict == xdp.Drop && (strings.HasSuffix(r.Reason, "over limit") || r.Reason == "no headroom"),
+		})
+	}
+	return rows, st.Steered.Packets, st.Arrived.Packets, nil
+}

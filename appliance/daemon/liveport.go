@@ -1,0 +1,263 @@
+package daemon
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+
+	"ringside/dataplane/frame"
+	"ringside/dataplane/xdp"
+)
+
+// CaptureOptions say how interfaces are captured.
+type CaptureOptions struct {
+	// Dedicated interfaces carry nothing of the host's own: what is not wanted
+	// may be dropped as soon as it has arrived. Of all others every packet goes
+	// on to the host.
+	Dedicated bool
+
+	XDP         string // where the filter runs: "auto", "native", "generic" or "none"; "": auto
+	KernelMeter bool   // RTP that nobody records is measured in the kernel, where the filter runs there
+
+	Rings      int   // of each interface; 0: one for each CPU that workers may have
+	RingMemory int64 // bytes for the rings of each interface; 0: 64 MiB
+
+	// Steer says how several rings share packets: "flow", by a hash of addresses
+	// and ports; "queue", by the card's queue; "cpu", by the hash of the inner
+	// header in tunnels, to a CPU for each ring, for which XDP is needed. "": flow.
+	Steer string
+
+	// What the filter lets through: packets from or to Allow (none: all) that
+	// are not from or to Deny, SIP on SIPPorts and media on RTPPorts (the least
+	// and the greatest).
+	Allow, Deny []netip.Prefix
+	SIPPorts    []uint16
+	RTPPorts    [2]uint16
+
+	vxlan []uint16 // UDP ports of VXLAN
+}
+
+const defaultRingMemory = 64 << 20
+
+// Stages of the ledger before the decoders.
+const (
+	StageNIC     = "nic"    // the interface and its driver
+	StageFilter  = "filter" // the filter in the kernel
+	StageHost    = "host"   // the kernel's backlog, of all interfaces
+	StageRing    = "ring"
+	StageBetween = "between" // nobody says that it has them
+)
+
+// port is one interface with what stands on it. What is nil is not there.
+type port struct {
+	name   string
+	nic    func() (nicCounts, error)
+	host   func() uint64 // packets that the kernel's backlog has dropped, of all interfaces
+	filter filtering
+	rings  rings
+	native bool           // the filter runs in the driver
+	quiet  func() error   // stops metering in the kernel
+	again  func() error   // attaches the filter anew, if the interface was made anew
+	undo   []func() error // what close does, the last first
+	said   []string       // how the interface is captured
+	kernel *xdp.Filter    // filter, where it meters
+	cpus   []int          // by ring, where the filter steers to CPUs; else nil
+	slack  uint64         // packets that came while it was opened
+
+	mu     sync.Mutex
+	seen   portCounts // by the last look
+	frozen bool       // the rings take nothing any more, and what comes behind is not counted
+}
+
+// portCounts is what the counters of a port say, the rings left out.
+type portCounts struct {
+	nic     nicCounts
+	host    uint64
+	filter  []verdict
+	steered [2]uint64 // sent to another CPU, and arrived there
+}
+
+// filtering is the filter in the kernel.
+type filtering interface {
+	verdicts() (rows []verdict, steered, arrived uint64, err error)
+}
+
+// rings are the rings of an interface.
+type rings interface {
+	Len() int
+	Source(i int) frame.Source
+	Counts() ringCounts
+	State() (text string, interruptions uint64)
+	Stop() // they work off what they hold, and end
+	Close() error
+}
+
+// ringCounts are the counters of the rings of an interface.
+type ringCounts struct {
+	Packets, Dropped uint64  // taken by the kernel, and for want of room not
+	Delivered, Bytes uint64  // handed to the workers
+	Held             float64 // share of the blocks that workers hold
+}
+
+// nicCounts are the counters of an interface.
+type nicCounts struct {
+	Packets, Bytes uint64
+	Lost           []LiveRow // Reason and Packets
+}
+
+// verdict is what the filter did with packets.
+type verdict struct {
+	verdict, reason string
+	packets, bytes  uint64
+	passed          bool // to the rings
+	metered         bool
+	lost            bool // they were wanted
+}
+
+// close takes down what was put up, the last first. It may be called twice.
+// Counters stay as they were read last.
+func (p *port) close() error {
+	p.mu.Lock()
+	p.frozen = true
+	p.mu.Unlock()
+	var errs []error
+	for len(p.undo) > 0 {
+		last := len(p.undo) - 1
+		errs = append(errs, p.undo[last]())
+		p.undo = p.undo[:last]
+	}
+	return errors.Join(errs...)
+}
+
+// stop ends the capture. Of packets that come meanwhile nobody knows on which
+// side of the end they are.
+func (p *port) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.read()
+	before := p.seen.received()
+	if p.quiet != nil {
+		_ = p.quiet() // at worst some packets are metered of which no report tells
+	}
+	p.rings.Stop()
+	p.read()
+	p.slack += p.seen.received() - before
+	p.frozen = true
+}
+
+// received is how many packets have come, as far as it is known.
+func (c *portCounts) received() uint64 {
+	sum := uint64(0)
+	for _, v := range c.filter {
+		sum += v.packets
+	}
+	return max(sum, c.nic.Packets)
+}
+
+// backlog is how many packets the kernel's backlog has dropped, of all interfaces.
+func (p *port) backlog() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen.host
+}
+
+// traffic is how many bytes have come, and how many packets the kernel has metered.
+func (p *port) traffic() (bytes, metered uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.frozen {
+		p.read()
+	}
+	bytes = p.seen.nic.Bytes
+	if p.nic == nil {
+		bytes = p.rings.Counts().Bytes
+	}
+	for _, v := range p.seen.filter {
+		if v.metered {
+			metered += v.packets
+		}
+	}
+	return bytes, metered
+}
+
+// read reads the counters in the order in which packets meet them. One that
+// cannot be read stays as it was.
+func (p *port) read() {
+	if p.nic != nil {
+		if c, err := p.nic(); err == nil {
+			p.seen.nic = c
+		}
+	}
+	if p.host != nil {
+		p.seen.host = p.host()
+	}
+	if p.filter != nil {
+		if rows, steered, arrived, err := p.filter.verdicts(); err == nil {
+			p.seen.filter, p.seen.steered = rows, [2]uint64{steered, arrived}
+		}
+	}
+}
+
+// moreBacklog is the remedy where the kernel's backlog is too short.
+const moreBacklog = "raise net.core.netdev_max_backlog"
+
+// look adds the rows and sums of the interface to a look, and returns how many
+// packets the rings have handed out, and how many the kernel has metered.
+func (p *port) look(to *look) (delivered, metered uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.frozen {
+		p.read()
+		if p.again != nil {
+			_ = p.again() // tried again with the next look
+		}
+	}
+	row := func(stage, reason string, packets, bytes uint64, lost bool) {
+		to.rows = append(to.rows, LiveRow{Interface: p.name, Stage: stage, Reason: reason, Packets: packets, Bytes: bytes, Lost: lost})
+	}
+	s := sum{iface: p.name, slack: p.slack, elsewhere: p.seen.host, remedy: moreBacklog}
+	from := "the interface"
+	if p.nic != nil {
+		c := &p.seen.nic
+		s.in = c.Packets
+		row(StageNIC, "received", c.Packets, c.Bytes, false)
+		for _, r := range c.Lost {
+			row(StageNIC, r.Reason, r.Packets, 0, true)
+		}
+	}
+	if p.filter != nil {
+		all, passed := uint64(0), uint64(0)
+		for _, v := range p.seen.filter {
+			all += v.packets
+			if v.passed {
+				passed += v.packets
+			}
+			if v.metered {
+				metered += v.packets
+			}
+			row(StageFilter, v.verdict+" "+v.reason, v.packets, v.bytes, v.lost)
+		}
+		if p.nic != nil {
+			s.between, s.out = from+" and the filter", all
+			if p.native {
+				s.elsewhere, s.remedy = 0, ""
+			}
+			to.sums = append(to.sums, s)
+		}
+		from = "the filter"
+		s = sum{iface: p.name, slack: p.slack, elsewhere: p.seen.host, remedy: moreBacklog, in: passed}
+		if sent, arrived := p.seen.steered[0], p.seen.steered[1]; sent > 0 {
+			to.sums = append(to.sums, sum{iface: p.name, between: "the filter and the CPUs it steers to", in: sent, out: arrived, slack: p.slack})
+			s.in = passed - min(passed, sent) + arrived
+		}
+	}
+	c := p.rings.Counts()
+	row(StageRing, "taken", c.Packets, c.Bytes, false)
+	row(StageRing, "full", c.Dropped, 0, true)
+	if p.nic != nil || p.filter != nil {
+		s.between, s.out = from+" and the rings", c.Packets+c.Dropped
+		to.sums = append(to.sums, s)
+	}
+	to.sums = append(to.sums, sum{iface: p.name, between: "the rings and their readers", in: c.Packets, out: c.Delivered})
+	return c.Delivered, metered
+}
