@@ -143,16 +143,17 @@ const (
 
 // Group is the shards that work on one capture together.
 type Group struct {
-	options Options
-	shards  []*Shard
-	dir     *directory
-	gaps    gaps
-	mirrors mirrors
-	keeper  keeper
-	last    last
-	out     chan delivery
-	failed  atomic.Bool // a worker gave up; the others need not wait for it
-	wg      sync.WaitGroup
+	options    Options
+	shards     []*Shard
+	dir        *directory
+	gaps       gaps
+	mirrors    mirrors
+	mirrorLoss mirrorLoss
+	keeper     keeper
+	last       last
+	out        chan delivery
+	failed     atomic.Bool // a worker gave up; the others need not wait for it
+	wg         sync.WaitGroup
 }
 
 // NewGroup makes the shards. Each needs its worker to call Run.
@@ -221,6 +222,7 @@ func (g *Group) Stats() Stats {
 	sum.Duplicates.sort()
 	sum.LookBackShort = g.keeper.short.Load()
 	sum.Mirrors = g.mirrors.report()
+	sum.MirrorLoss = g.mirrorLoss.count(&g.gaps)
 	g.last.mu.Lock()
 	defer g.last.mu.Unlock()
 	sum.Events, sum.Links = g.last.limit.Stats(), g.last.finder.Stats()

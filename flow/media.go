@@ -129,6 +129,7 @@ func (s *Shard) plan() {
 
 // events does what is due up to a clock, itself included, in order of time.
 func (s *Shard) events(clock int64) {
+	s.tellLosses(clock)
 	n := 0
 	for ; n < len(s.orderIn) && s.orderIn[n].clock <= clock; n++ {
 		o := &s.orderIn[n]
@@ -211,10 +212,14 @@ func (s *Shard) packet(p *sample, at uint32) {
 		}
 		return
 	}
+	before := e.hot.Highest()
 	e.hot.Packet(&s.streams.coldAt(at).meter, &meter.Packet{
 		Time: p.time, TS: p.ts, Len: p.len, Rate: e.rate,
 		Seq: p.seq, Type: p.pt, Class: e.class, Marker: p.kind == sampleMarked,
 	})
+	if step := e.hot.Highest() - before; step > 1 && step <= meter.MaxDropout {
+		s.missed(at, p.clock)
+	}
 	if e.class == meter.Event {
 		s.digit(at, p)
 	}

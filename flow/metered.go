@@ -140,8 +140,12 @@ func (s *Shard) refresh(i uint32, last bool) {
 	if read(c.slot-1, s.state[:]) {
 		meter.Adopt(&e.hot, &c.meter, s.state[:])
 		n := e.hot.Packets()
-		s.stats.Metered += uint64(n - c.counted)
-		c.counted = n
+		came, step := n-c.counted, e.hot.Highest()-c.highest
+		s.stats.Metered += uint64(came)
+		if c.counted > 0 && step > came && step-came <= meter.MaxDropout {
+			s.missed(i, e.hot.Last())
+		}
+		c.counted, c.highest = n, e.hot.Highest()
 		if tick := uint32(e.hot.Last() >> tickShift); int32(tick-e.tick) > 0 {
 			e.tick = tick
 		}

@@ -91,6 +91,7 @@ type Shard struct {
 	state   [meter.StateSize]byte // of one that the kernel meters, while it is read
 	orderIn []order               // taken from all peers, by clock
 	due     int64                 // clock of the next order or tick
+	losses  lossy                 // of the second that lasts
 	found   [lookahead]uint32
 	tags    [lookahead]uint64
 

@@ -72,6 +72,7 @@ type Stats struct {
 	Registers     register.Stats
 	Sessions      tcpstream.Stats
 	Mirrors       []Mirror // by interface
+	MirrorLoss    uint64   // seconds in which many unrelated streams lost packets at once
 	Events        event.Stats
 	Links         relate.Stats
 }

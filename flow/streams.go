@@ -70,6 +70,8 @@ type streamCold struct {
 	nextTick uint32         // next in its list of the wheel
 	slot     uint32         // of the kernel's meter, plus one; 0: none
 	counted  uint32         // packets that the kernel's meter had counted when it was read last
+	highest  uint32         // its extended sequence number then
+	missed   uint32         // second of the clock in which packets were lost last
 }
 
 // binding ties a stream to a call.

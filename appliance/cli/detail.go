@@ -127,6 +127,7 @@ var flagSentences = map[record.Flags]string{
 	record.Encrypted:    "signalling was encrypted",
 	record.OneDirection: "SIP seen in one direction only",
 	record.Hairpin:      "media turned back by a relay",
+	record.MirrorLoss:   "packets lost by the mirror port",
 }
 
 // flagWords says the set flags in words.

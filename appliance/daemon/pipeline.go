@@ -262,6 +262,7 @@ func notes(dec *decode.Stats, fl *flow.Stats) []LedgerRow {
 		add("copies", p.First.String()+", then "+p.Second.String(), p.Count)
 	}
 	add("copies", "on other paths", fl.Duplicates.More)
+	add("mirror port", "seconds in which unrelated streams lost packets at once", fl.MirrorLoss)
 	return out
 }
 

@@ -145,6 +145,12 @@ func (h *Hot) Packets() uint32 { return h.packets }
 // Last is the latest arrival, ns since the Unix epoch.
 func (h *Hot) Last() int64 { return h.last }
 
+// Highest is the extended highest sequence number; 0 before the first packet.
+func (h *Hot) Highest() uint32 { return h.highest }
+
+// MaxDropout is the largest step of sequence numbers that is a loss.
+const MaxDropout = maxDropout
+
 // Confirmed reports whether two packets have followed each other in order with
 // neighbouring numbers, which is taken for proof of RTP (RFC 3550 A.1). No
 // counter depends on it.

@@ -269,12 +269,13 @@ const (
 	Encrypted                      // (part of) the signalling was encrypted and read with keys
 	OneDirection                   // SIP of one direction only was captured: no verdict on one-way media
 	Hairpin                        // both sides' media went to one address of a relay, which sent it back
+	MirrorLoss                     // packets that we miss were lost by the port that mirrors them, not by the network: many unrelated streams lost at once
 )
 
 var flagNames = []string{
 	"one-way", "no-rtp", "silence", "srtp", "incomplete", "mid-call", "early-media",
 	"late-sdp", "on-hold-at-end", "port-reuse", "nat", "messages-cut", "sip-cut", "shared-media",
-	"fax", "encrypted-signalling", "one-direction", "hairpin",
+	"fax", "encrypted-signalling", "one-direction", "hairpin", "mirror-loss",
 }
 
 // Names lists the set flags in order.

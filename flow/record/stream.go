@@ -29,7 +29,7 @@ type Stream struct {
 	VLAN   int32  `json:"vlan"` // -1: untagged
 	SRTP   bool   `json:"srtp,omitempty"`
 	Epoch  uint16 `json:"epoch"`           // of the offer that named its address (Media.Epoch)
-	Flags  string `json:"flags,omitempty"` // comma-separated: early, nat, incomplete, shared, split (metered in part in the kernel), unconfirmed
+	Flags  string `json:"flags,omitempty"` // comma-separated: early, nat, incomplete, mirror-loss, shared, split (metered in part in the kernel), unconfirmed
 }
 
 // Counters are the counters of the meter (docs/design/meter.md), as they stand
