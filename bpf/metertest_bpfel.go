@@ -270,6 +270,7 @@ const (
 	MetertestProgRunTable     = "run_table"
 	MetertestVarTableBuckets  = "table_buckets"
 	MetertestVarTableSeed     = "table_seed"
+	MetertestVarTableUnknown  = "table_unknown"
 )
 
 // LoadMetertest returns the embedded CollectionSpec for Metertest.
@@ -338,6 +339,7 @@ type MetertestMapSpecs struct {
 type MetertestVariableSpecs struct {
 	TableBuckets *ebpf.VariableSpec `ebpf:"table_buckets"`
 	TableSeed    *ebpf.VariableSpec `ebpf:"table_seed"`
+	TableUnknown *ebpf.VariableSpec `ebpf:"table_unknown"`
 }
 
 // MetertestObjects contains all objects after they have been loaded into the kernel.
@@ -385,6 +387,7 @@ func (m *MetertestMaps) Close() error {
 type MetertestVariables struct {
 	TableBuckets *ebpf.Variable `ebpf:"table_buckets"`
 	TableSeed    *ebpf.Variable `ebpf:"table_seed"`
+	TableUnknown *ebpf.Variable `ebpf:"table_unknown"`
 }
 
 // MetertestPrograms contains all programs after they have been loaded into the kernel.

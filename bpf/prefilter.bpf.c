@@ -60,6 +60,7 @@ int prefilter(struct __sk_buff *ctx)
 #else
 
 #include "include/deliver.h"
+#include "include/feed.h"
 
 /* rs_meter meters an RTP packet, and is the reason by what is to become of it. */
 static __always_inline int rs_meter(const struct rs_settings *s, const struct rs_packet *p, __u32 ssrc, struct rs_rtp *r)
@@ -89,6 +90,18 @@ static __always_inline int rs_meter(const struct rs_settings *s, const struct rs
 	return RS_RTP_BUSY;
 }
 
+/*
+ * rs_record hands on RTP that was metered and is wanted all the same: through the feed, or
+ * behind a note. What the feed has no room for is dropped. As an skb it would cost this CPU
+ * about twice as much, when it has too much to do already, and would overtake what waits.
+ */
+static __always_inline int rs_record(struct xdp_md *ctx, int reason, __u32 wire, __u32 keep, __u64 time)
+{
+	if (rs_feeding && keep <= RS_FEED_FRAME)
+		return rs_feed_frame(ctx, wire, keep, time) ? RS_FEED_FULL : reason - RS_METERED_HEADER + RS_FED_HEADER;
+	return rs_note_before(ctx, wire, keep, time) ? RS_NO_HEADROOM : reason;
+}
+
 SEC("xdp.frags")
 int prefilter(struct xdp_md *ctx)
 {
@@ -104,11 +117,10 @@ int prefilter(struct xdp_md *ctx)
 	reason = rs_judge(ctx, s, active, &p, &r, &ssrc);
 	if (reason == RS_IS_RTP)
 		reason = rs_meter(s, &p, ssrc, &r);
-	if (reason > RS_METERED && reason <= RS_METERED_SAMPLE &&
-	    rs_note_before(ctx, wire, reason == RS_METERED_HEADER ? p.off : wire, r.time))
-		reason = RS_NO_HEADROOM;
+	if (reason >= RS_METERED_HEADER && reason <= RS_METERED_SAMPLE)
+		reason = rs_record(ctx, reason, wire, reason == RS_METERED_HEADER ? p.off : wire, r.time);
 	rs_count(reason, wire);
-	if (reason <= RS_METERED)
+	if (reason <= RS_FED_SAMPLE)
 		return XDP_DROP;
 	return rs_pass(s, &p, wire);
 }

@@ -261,6 +261,7 @@ const (
 	PrefilterMapRsCounts      = "rs_counts"
 	PrefilterMapRsCpus        = "rs_cpus"
 	PrefilterMapRsFates       = "rs_fates"
+	PrefilterMapRsFeeds       = "rs_feeds"
 	PrefilterMapRsHits        = "rs_hits"
 	PrefilterMapRsLists4      = "rs_lists4"
 	PrefilterMapRsLists6      = "rs_lists6"
@@ -273,11 +274,14 @@ const (
 	PrefilterMapTableCounters = "table_counters"
 	PrefilterProgPrefilter    = "prefilter"
 	PrefilterProgRsArrived    = "rs_arrived"
+	PrefilterVarFeedSize      = "feed_size"
 	PrefilterVarRsActive      = "rs_active"
+	PrefilterVarRsFeeding     = "rs_feeding"
 	PrefilterVarRsOffset      = "rs_offset"
 	PrefilterVarRsTotals      = "rs_totals"
 	PrefilterVarTableBuckets  = "table_buckets"
 	PrefilterVarTableSeed     = "table_seed"
+	PrefilterVarTableUnknown  = "table_unknown"
 )
 
 // LoadPrefilter returns the embedded CollectionSpec for Prefilter.
@@ -334,6 +338,7 @@ type PrefilterMapSpecs struct {
 	RsCounts      *ebpf.MapSpec `ebpf:"rs_counts"`
 	RsCpus        *ebpf.MapSpec `ebpf:"rs_cpus"`
 	RsFates       *ebpf.MapSpec `ebpf:"rs_fates"`
+	RsFeeds       *ebpf.MapSpec `ebpf:"rs_feeds"`
 	RsHits        *ebpf.MapSpec `ebpf:"rs_hits"`
 	RsLists4      *ebpf.MapSpec `ebpf:"rs_lists4"`
 	RsLists6      *ebpf.MapSpec `ebpf:"rs_lists6"`
@@ -350,11 +355,14 @@ type PrefilterMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PrefilterVariableSpecs struct {
+	FeedSize     *ebpf.VariableSpec `ebpf:"feed_size"`
 	RsActive     *ebpf.VariableSpec `ebpf:"rs_active"`
+	RsFeeding    *ebpf.VariableSpec `ebpf:"rs_feeding"`
 	RsOffset     *ebpf.VariableSpec `ebpf:"rs_offset"`
 	RsTotals     *ebpf.VariableSpec `ebpf:"rs_totals"`
 	TableBuckets *ebpf.VariableSpec `ebpf:"table_buckets"`
 	TableSeed    *ebpf.VariableSpec `ebpf:"table_seed"`
+	TableUnknown *ebpf.VariableSpec `ebpf:"table_unknown"`
 }
 
 // PrefilterObjects contains all objects after they have been loaded into the kernel.
@@ -381,6 +389,7 @@ type PrefilterMaps struct {
 	RsCounts      *ebpf.Map `ebpf:"rs_counts"`
 	RsCpus        *ebpf.Map `ebpf:"rs_cpus"`
 	RsFates       *ebpf.Map `ebpf:"rs_fates"`
+	RsFeeds       *ebpf.Map `ebpf:"rs_feeds"`
 	RsHits        *ebpf.Map `ebpf:"rs_hits"`
 	RsLists4      *ebpf.Map `ebpf:"rs_lists4"`
 	RsLists6      *ebpf.Map `ebpf:"rs_lists6"`
@@ -399,6 +408,7 @@ func (m *PrefilterMaps) Close() error {
 		m.RsCounts,
 		m.RsCpus,
 		m.RsFates,
+		m.RsFeeds,
 		m.RsHits,
 		m.RsLists4,
 		m.RsLists6,
@@ -416,11 +426,14 @@ func (m *PrefilterMaps) Close() error {
 //
 // It can be passed to LoadPrefilterObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PrefilterVariables struct {
+	FeedSize     *ebpf.Variable `ebpf:"feed_size"`
 	RsActive     *ebpf.Variable `ebpf:"rs_active"`
+	RsFeeding    *ebpf.Variable `ebpf:"rs_feeding"`
 	RsOffset     *ebpf.Variable `ebpf:"rs_offset"`
 	RsTotals     *ebpf.Variable `ebpf:"rs_totals"`
 	TableBuckets *ebpf.Variable `ebpf:"table_buckets"`
 	TableSeed    *ebpf.Variable `ebpf:"table_seed"`
+	TableUnknown *ebpf.Variable `ebpf:"table_unknown"`
 }
 
 // PrefilterPrograms contains all programs after they have been loaded into the kernel.

@@ -266,6 +266,7 @@ const (
 	SocketfilterVarRsTotals      = "rs_totals"
 	SocketfilterVarTableBuckets  = "table_buckets"
 	SocketfilterVarTableSeed     = "table_seed"
+	SocketfilterVarTableUnknown  = "table_unknown"
 )
 
 // LoadSocketfilter returns the embedded CollectionSpec for Socketfilter.
@@ -340,6 +341,7 @@ type SocketfilterVariableSpecs struct {
 	RsTotals     *ebpf.VariableSpec `ebpf:"rs_totals"`
 	TableBuckets *ebpf.VariableSpec `ebpf:"table_buckets"`
 	TableSeed    *ebpf.VariableSpec `ebpf:"table_seed"`
+	TableUnknown *ebpf.VariableSpec `ebpf:"table_unknown"`
 }
 
 // SocketfilterObjects contains all objects after they have been loaded into the kernel.
@@ -402,6 +404,7 @@ type SocketfilterVariables struct {
 	RsTotals     *ebpf.Variable `ebpf:"rs_totals"`
 	TableBuckets *ebpf.Variable `ebpf:"table_buckets"`
 	TableSeed    *ebpf.Variable `ebpf:"table_seed"`
+	TableUnknown *ebpf.Variable `ebpf:"table_unknown"`
 }
 
 // SocketfilterPrograms contains all programs after they have been loaded into the kernel.

@@ -19,7 +19,7 @@ func (s *Shard) classify(b *frame.Batch) {
 	for i := range b.Frames {
 		if f := &b.Frames[i]; f.Lost > 0 {
 			s.stats.CaptureLost += uint64(f.Lost)
-			s.group.gaps.add(f.Clock)
+			s.group.gaps.add(f.Time, f.Clock)
 		}
 	}
 	s.announce(b.Metered)

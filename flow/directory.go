@@ -36,11 +36,12 @@ const forever = int64(1<<63 - 1)
 type endpoint struct {
 	at       frame.Endpoint
 	key      callKey
-	from     int64        // clock of the message that named it
-	seq      uint64       // position of that message, orders entries of equal clock
-	id       uint64       // hash of its Call-ID, orders those of messages that came in one segment
-	until    atomic.Int64 // clock at which the call was hung up: what is new later is not its own
-	replaced atomic.Int64 // clock from which another entry of the call stands in its place
+	from     int64         // clock of the message that named it
+	seq      uint64        // position of that message, orders entries of equal clock
+	id       uint64        // hash of its Call-ID, orders those of messages that came in one segment
+	until    atomic.Int64  // clock at which the call was hung up: what is new later is not its own
+	replaced atomic.Int64  // clock from which another entry of the call stands in its place
+	over     *atomic.Int64 // clock at which the call was closed, and its streams reported: one of all its entries
 	next     atomic.Pointer[endpoint]
 	plan     *plan // what the rules want of the call; nil where nothing is recorded
 	payloads [sdp.MaxFormats]rtp.Payload
@@ -152,6 +153,18 @@ func (m *match) has(key callKey) bool {
 		}
 	}
 	return false
+}
+
+// leave takes out the calls that were closed before clock.
+func (m *match) leave(clock int64) {
+	n := 0
+	for _, e := range m.e[:m.n] {
+		if e.over.Load() >= clock {
+			m.e[n] = e
+			n++
+		}
+	}
+	m.n = n
 }
 
 // insert keeps the newest entry of a call, and the newest calls.

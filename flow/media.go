@@ -207,6 +207,7 @@ func (s *Shard) packet(p *sample, at uint32) {
 	e.ttl[1] = max(e.ttl[1], p.ttl)
 	if e.flags&streamKernel != 0 { // the kernel could not count this one
 		s.stats.Unmetered++
+		e.flags |= streamMissed
 		if p.kept != 0 {
 			s.recordSample(at, frame.Kept{Clock: p.clock, At: p.kept})
 		}
@@ -397,7 +398,7 @@ func (s *Shard) look(i uint32, tick int64) {
 		}
 		return
 	}
-	s.refresh(i, false)
+	s.refresh(i, false, clock)
 	idle, wait := uint32(idleTicks), int64(maxWait)
 	if e.flags&streamRTP != 0 && !e.hot.Confirmed() {
 		idle, wait = noiseTicks, maxNoise
@@ -412,7 +413,7 @@ func (s *Shard) look(i uint32, tick int64) {
 
 // giveUp ends a stream that no call claimed.
 func (s *Shard) giveUp(i uint32, clock int64) {
-	s.refresh(i, true)
+	s.refresh(i, true, clock)
 	e := s.streams.at(i)
 	switch {
 	case e.flags&streamRTP == 0:
@@ -424,7 +425,7 @@ func (s *Shard) giveUp(i uint32, clock int64) {
 		s.stats.Orphan += s.counted(i)
 		s.stats.Orphans++
 		s.emit(clock, r)
-		if h := s.splitReport(i, nil, clock); h != nil {
+		for _, h := range s.splitReports(i, nil, clock) {
 			s.stats.Orphans++
 			s.emit(clock, h.finish())
 		}
@@ -459,7 +460,7 @@ func (s *Shard) answer(o *order) {
 	if !ok {
 		return
 	}
-	s.refreshCall(i, o.key)
+	s.refreshCall(i, o.key, o.clock)
 	if o.kind == orderProbe {
 		r := report{ref: o.key.ref}
 		for ; i != noStream; i = s.streams.coldAt(i).binding(o.key).next {
@@ -474,13 +475,13 @@ func (s *Shard) answer(o *order) {
 		b := c.binding(o.key)
 		next := b.next
 		if c.bindings() == 1 {
-			s.refresh(i, true)
+			s.refresh(i, true, o.clock)
 		}
 		*lane.add() = report{
 			ref:    o.key.ref,
 			stream: s.measured(i, b, o.clock),
 		}
-		if h := s.splitReport(i, b, o.clock); h != nil {
+		for _, h := range s.splitReports(i, b, o.clock) {
 			*lane.add() = report{ref: o.key.ref, stream: h}
 		}
 		if s.records() {

@@ -22,10 +22,11 @@ import (
 // each stream is the business of one. State is meter.StateSize bytes.
 type Meters interface {
 	// Read copies what the meter holds of the stream in a slot. It reports
-	// false if it could not be read undisturbed; the next time it may.
+	// false if the slot was let go, and if it could not be read undisturbed for
+	// so long that nobody can tell.
 	Read(slot uint32, state []byte) bool
 	// Take reads it for the last time and lets the slot go: a later packet
-	// begins another stream.
+	// begins another stream. It reports false as Read does.
 	Take(slot uint32, state []byte) bool
 	// Want says what is wanted of the packets of the stream from now on,
 	// whatever was said of its addresses.
@@ -60,46 +61,89 @@ func (s *Shard) announce(list []frame.Metered) {
 func (s *Shard) meterNews(p *sample, at uint32) {
 	slot := p.dlsr
 	if at == noStream {
-		if at = s.openMetered(p); at == noStream {
-			s.refuse(slot)
+		at = s.streams.find(&p.key, p.hash) // a sample just before may have made it
+	}
+	if at == noStream || s.streams.coldAt(at).slot != slot+1 {
+		if !s.stands(p) {
+			return
+		}
+		if at == noStream {
+			at = s.openMetered(p)
+		}
+		if at == noStream {
+			s.stats.Refused += s.letGo(slot)
+			return
+		}
+		if !s.adoptSlot(at, p) {
+			s.stats.RTPDuplicates += s.letGo(slot)
 			return
 		}
 	}
-	e, c := s.streams.at(at), s.streams.coldAt(at)
-	if c.slot == 0 {
-		if e.hot.Started() { // the kernel had no room for the stream at first
-			s.halves[at] = half{e.hot, c.meter}
-			e.hot, c.meter = meter.Hot{}, meter.Cold{}
-		}
-		c.slot, c.counted = slot+1, 0
-		e.flags |= streamKernel
-		if level := s.levelOf(at, p.clock); level > rule.None {
-			s.group.options.Meters.Want(slot, level)
-		}
-	}
+	e := s.streams.at(at)
 	if p.pt != e.pt || e.flags&streamRTP == 0 {
 		s.retype(at, p)
 	}
 	e.ttl[0], e.ttl[1] = min(e.ttl[0], p.ttl), max(e.ttl[1], uint8(p.id))
-	s.refresh(at, false)
+	s.refresh(at, false, p.clock)
 	if s.records() {
 		s.judgeStream(at, p.clock)
 	}
 }
 
-// openMetered finds or makes the entry of a stream that the kernel meters. Its
-// first packet came some time ago: its call is that of then, or else of now.
-func (s *Shard) openMetered(p *sample) uint32 {
-	i := s.streams.find(&p.key, p.hash)
-	if i != noStream {
-		return i
+// stands reports whether a slot holds the stream that its news speaks of. News is
+// under way for a while; by then the stream may have been let go of, and the slot
+// have been taken by another one, or by the same anew. No two begin at the same
+// time in one slot.
+func (s *Shard) stands(p *sample) bool {
+	return s.group.options.Meters.Read(p.dlsr, s.state[:]) && meter.Begun(s.state[:]) == p.time
+}
+
+// maxHalves is how many parts a stream may have beside the last one.
+const maxHalves = 16
+
+// adoptSlot gives stream i the slot that its news speaks of, which stands. What was
+// metered of it before, here or by the meter of another interface, is a part by
+// itself. It reports false if the other meter goes on as well: then what the slot
+// counts are copies.
+func (s *Shard) adoptSlot(i uint32, p *sample) bool {
+	e, c := s.streams.at(i), s.streams.coldAt(i)
+	s.refresh(i, false, p.clock)
+	if e.hot.Started() {
+		if c.slot != 0 && (p.time <= e.hot.Last() || len(s.halves[i]) >= maxHalves) {
+			return false
+		}
+		s.refresh(i, true, p.clock)
+		s.halves[i] = append(s.halves[i], half{e.hot, c.meter})
+		e.hot, c.meter = meter.Hot{}, meter.Cold{}
+		if s.records() {
+			h := s.streams.heldAt(i)
+			h.received, h.lost = 0, 0
+		}
 	}
-	m, sends := s.calls(&p.key, min(p.time, p.clock))
+	c.slot, c.counted = p.dlsr+1, 0
+	e.flags |= streamKernel
+	if level := s.levelOf(i, p.clock); level > rule.None {
+		s.group.options.Meters.Want(p.dlsr, level)
+	}
+	return true
+}
+
+// openMetered makes the entry of a stream that the kernel meters, and whose state
+// was just read. Its first packet came some time ago: its call is that of then, if it
+// still goes on, or else of now.
+func (s *Shard) openMetered(p *sample) uint32 {
+	began, came := min(p.time, p.clock), meter.Latest(s.state[:])
+	if p.clock-came > newsAge {
+		began += p.clock - came
+	}
+	m, sends := s.calls(&p.key, began)
+	m.leave(p.clock)
 	late := m.n == 0
 	if late {
 		m, sends = s.calls(&p.key, p.clock)
 	}
-	if i = s.streams.add(&p.key, p.hash, m.n > 0); i == noStream {
+	i := s.streams.add(&p.key, p.hash, m.n > 0)
+	if i == noStream {
 		return i
 	}
 	e, c := s.streams.at(i), s.streams.coldAt(i)
@@ -115,20 +159,26 @@ func (s *Shard) openMetered(p *sample) uint32 {
 	return i
 }
 
-// refuse lets a stream go for which there is no entry.
-func (s *Shard) refuse(slot uint32) {
+// letGo lets a slot go that has no entry of its own, and returns how many packets
+// it has counted.
+func (s *Shard) letGo(slot uint32) uint64 {
 	var h meter.Hot
 	var c meter.Cold
 	if s.group.options.Meters.Take(slot, s.state[:]) {
 		meter.Adopt(&h, &c, s.state[:])
 	}
 	s.stats.Metered += uint64(h.Packets())
-	s.stats.Refused += uint64(h.Packets())
+	return uint64(h.Packets())
 }
 
-// refresh reads the counters of a stream that the kernel meters, with last for
-// the last time.
-func (s *Shard) refresh(i uint32, last bool) {
+// newsAge is by how much (ns) the time of the last packet that the kernel has
+// counted may be behind the clock when it is first heard of. Where it is more, the
+// system's clock was set back: clocks went on (frame.Steady), and times did not.
+const newsAge = int64(2e9)
+
+// refresh reads the counters of a stream that the kernel meters, at a clock, with
+// last for the last time.
+func (s *Shard) refresh(i uint32, last bool, clock int64) {
 	e, c := s.streams.at(i), s.streams.coldAt(i)
 	if c.slot == 0 {
 		return
@@ -142,11 +192,15 @@ func (s *Shard) refresh(i uint32, last bool) {
 		n := e.hot.Packets()
 		came, step := n-c.counted, e.hot.Highest()-c.highest
 		s.stats.Metered += uint64(came)
+		at := e.hot.Last()
+		if came > 0 && clock-at > newsAge {
+			at = clock
+		}
 		if c.counted > 0 && step > came && step-came <= meter.MaxDropout {
-			s.missed(i, e.hot.Last())
+			s.missed(i, at)
 		}
 		c.counted, c.highest = n, e.hot.Highest()
-		if tick := uint32(e.hot.Last() >> tickShift); int32(tick-e.tick) > 0 {
+		if tick := uint32(at >> tickShift); int32(tick-e.tick) > 0 {
 			e.tick = tick
 		}
 	}
@@ -155,13 +209,13 @@ func (s *Shard) refresh(i uint32, last bool) {
 	}
 }
 
-// refreshCall reads the counters of all streams of a call.
-func (s *Shard) refreshCall(first uint32, key callKey) {
+// refreshCall reads the counters of all streams of a call, at a clock.
+func (s *Shard) refreshCall(first uint32, key callKey, clock int64) {
 	if s.group.options.Meters == nil {
 		return
 	}
 	for i := first; i != noStream; i = s.streams.coldAt(i).binding(key).next {
-		s.refresh(i, false)
+		s.refresh(i, false, clock)
 	}
 }
 
@@ -187,7 +241,8 @@ func (s *Shard) copied(p *sample, at uint32) {
 	}
 }
 
-// half is what was metered here of a stream that the kernel meters now.
+// half is what was metered of a stream before: here, where the kernel meters it
+// now, or by the meter of another interface.
 type half struct {
 	hot  meter.Hot
 	cold meter.Cold
@@ -196,8 +251,8 @@ type half struct {
 // counted is how many RTP packets of stream i were counted, wherever.
 func (s *Shard) counted(i uint32) uint64 {
 	n := uint64(s.streams.at(i).hot.Packets())
-	if h, ok := s.halves[i]; ok {
-		n += uint64(h.hot.Packets())
+	for k := range s.halves[i] {
+		n += uint64(s.halves[i][k].hot.Packets())
 	}
 	return n
 }
@@ -297,14 +352,14 @@ func (s *Shard) retell(named []*endpoint, clock int64) {
 	}
 }
 
-// splitReport is the record of what was metered here of a stream that the kernel
-// metered later.
-func (s *Shard) splitReport(i uint32, b *binding, clock int64) *measured {
-	h, ok := s.halves[i]
-	if !ok {
-		return nil
+// splitReports are the records of what was metered of a stream before its present
+// meter began.
+func (s *Shard) splitReports(i uint32, b *binding, clock int64) (out []*measured) {
+	for k := range s.halves[i] {
+		h := &s.halves[i][k]
+		m := s.measuredOf(i, b, clock, &h.hot, &h.cold)
+		m.rtcp = rtcpState{xr: record.XR{}}
+		out = append(out, m)
 	}
-	out := s.measuredOf(i, b, clock, &h.hot, &h.cold)
-	out.rtcp = rtcpState{xr: record.XR{}}
 	return out
 }

@@ -26,8 +26,13 @@ type kernel struct {
 	copies bool // it delivers what it has metered all the same
 	room   int  // slots; what finds none is delivered
 	from   int64
+	delay  int64 // how long news is under way, ns
+	back   func(*frame.Packet)
+	busy   func(*frame.Packet) bool // it cannot meter this one
 
 	mu      sync.Mutex
+	news    []frame.Metered // that is under way
+	counted uint64
 	slots   []inKernel
 	told    int64
 	clock   int64
@@ -40,9 +45,9 @@ type kernel struct {
 
 type inKernel struct {
 	key   flowKey
+	iface uint16
 	hot   meter.Hot
 	cold  meter.Cold
-	end   int64
 	since uint32 // packets when it was told of last
 	used  bool
 
@@ -61,14 +66,21 @@ func (k *kernel) Next() (*frame.Batch, error) {
 		k.source.mu.Lock()
 		k.source.mark = k.clock + 2
 		k.source.mu.Unlock()
-		return k.tell(k.clock + 1), nil
+		last := k.tell(k.clock + 1)
+		for _, m := range k.news {
+			m.Clock = k.clock + 1
+			last.Metered = append(last.Metered, m)
+		}
+		return last, nil
 	case err != nil || b == nil:
 		return b, err
 	}
 	out := &frame.Batch{Frames: b.Frames}
 	for _, p := range b.Packets {
-		k.clock = p.Clock
-		if p.Clock >= k.from && k.meter(&p) {
+		if k.clock = p.Clock; k.back != nil {
+			k.back(&p)
+		}
+		if p.Clock >= k.from && !(k.busy != nil && k.busy(&p)) && k.meter(&p) {
 			if !k.copies {
 				continue
 			}
@@ -78,7 +90,13 @@ func (k *kernel) Next() (*frame.Batch, error) {
 	}
 	if k.clock >= k.told+second {
 		k.told = k.clock
-		out.Metered = k.tell(k.clock).Metered
+		k.news = append(k.news, k.tell(k.clock).Metered...)
+	}
+	if len(k.news) > 0 && k.clock >= k.told+k.delay {
+		out.Metered, k.news = k.news, nil
+		for i := range out.Metered {
+			out.Metered[i].Clock = k.clock
+		}
 	}
 	return out, nil
 }
@@ -91,7 +109,7 @@ func (k *kernel) meter(p *frame.Packet) bool {
 		return false
 	}
 	key := flowKey{p.Src.Addr, p.Dst.Addr, p.Src.Port, p.Dst.Port, h.SSRC}
-	i := slices.IndexFunc(k.slots, func(s inKernel) bool { return s.used && s.key == key })
+	i := slices.IndexFunc(k.slots, func(s inKernel) bool { return s.used && s.key == key && s.iface == p.Iface })
 	if i < 0 {
 		if i = slices.IndexFunc(k.slots, func(s inKernel) bool { return !s.used }); i < 0 {
 			if i = len(k.slots); i == k.room {
@@ -99,8 +117,9 @@ func (k *kernel) meter(p *frame.Packet) bool {
 			}
 			k.slots = append(k.slots, inKernel{})
 		}
-		k.slots[i] = inKernel{key: key, used: true}
+		k.slots[i] = inKernel{key: key, iface: p.Iface, used: true}
 	}
+	k.counted++
 	s := &k.slots[i]
 	_, rate := rtp.StaticPayload(h.Type)
 	before := s.hot
@@ -145,12 +164,15 @@ func (k *kernel) Read(slot uint32, state []byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.slots[slot].state(state)
-	return true
+	return k.slots[slot].used
 }
 
 func (k *kernel) Take(slot uint32, state []byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !k.slots[slot].used {
+		return false
+	}
 	k.taken++
 	k.slots[slot].state(state)
 	k.slots[slot].used = false
@@ -205,6 +227,9 @@ func (sc *script) runKernel(t *testing.T, workers int, k *kernel) outcome {
 	}
 	if fates != o.stats.RTP+o.stats.Metered || o.stats.ActiveStreams != 0 {
 		t.Errorf("the ledger does not balance: RTP %d, metered %d, %v, %d streams active", o.stats.RTP, o.stats.Metered, o.stats.Fates(), o.stats.ActiveStreams)
+	}
+	if o.stats.Metered != k.counted {
+		t.Errorf("the kernel has metered %d packets, and %d are known", k.counted, o.stats.Metered)
 	}
 	for i := range k.slots {
 		if k.slots[i].used {

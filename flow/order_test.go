@@ -32,9 +32,9 @@ func TestLossAfterTheEnd(t *testing.T) {
 
 func TestGaps(t *testing.T) {
 	var g gaps
-	g.add(7_600_000_000)
-	g.add(7_500_000_000)
-	g.add(3_100_000_000)
+	g.add(7_600_000_000, 7_600_000_000)
+	g.add(7_500_000_000, 7_500_000_000)
+	g.add(3_100_000_000, 3_100_000_000)
 	for _, tt := range []struct {
 		from, to, asOf int64 // ms
 		want           bool

@@ -19,6 +19,7 @@ type measured struct {
 	total, worst quality.Loss
 	rtcp         rtcpState
 	digits       []digitOf
+	missed       bool // packets came that the kernel's meter could not count
 }
 
 // measured takes the figures of a stream as of a clock. b is its tie to the call
@@ -32,7 +33,7 @@ func (s *Shard) measuredOf(i uint32, b *binding, clock int64, hot *meter.Hot, co
 	e, c := s.streams.at(i), s.streams.coldAt(i)
 	m := meter.Finish(hot, cold)
 	p := c.meaning(m.Payload)
-	out := &measured{codec: p.Codec, total: m.Total, worst: m.Worst, rtcp: c.rtcp}
+	out := &measured{codec: p.Codec, total: m.Total, worst: m.Worst, rtcp: c.rtcp, missed: e.flags&streamMissed != 0}
 	out.record = record.Stream{
 		Src: e.key.from().Netip(), Dst: e.key.to().Netip(), SSRC: e.key.ssrc,
 		Codec: p.Codec.String(), Payload: m.Payload, Rate: p.Rate, Ptime: m.Ptime,
@@ -62,7 +63,7 @@ func (s *Shard) remarks(e *stream, c *streamCold, b *binding, m *meter.Report, c
 		!(s.group.dir.names(e.key.from(), b.key, clock) && s.group.dir.names(e.key.to(), b.key, clock)) {
 		words = append(words, "nat")
 	}
-	if s.group.gaps.within(m.First, m.Last, clock) {
+	if e.flags&streamMissed != 0 || s.group.gaps.within(m.First, m.Last, clock) {
 		words = append(words, "incomplete")
 	}
 	if c.shared {

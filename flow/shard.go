@@ -87,7 +87,7 @@ type Shard struct {
 
 	streams *streams
 	digits  map[uint32][]digitOf  // dialled in each stream
-	halves  map[uint32]half       // of streams that were metered here before the kernel metered them
+	halves  map[uint32][]half     // of streams that were metered elsewhere before
 	state   [meter.StateSize]byte // of one that the kernel meters, while it is read
 	orderIn []order               // taken from all peers, by clock
 	due     int64                 // clock of the next order or tick
@@ -141,7 +141,7 @@ func newShard(g *Group, id int, p pools) *Shard {
 		reused: make(map[call.Ref]bool),
 		alive:  make(map[call.Ref]int64),
 		digits: make(map[uint32][]digitOf),
-		halves: make(map[uint32]half),
+		halves: make(map[uint32][]half),
 	}
 	s.streams = newStreams(o.MaxStreams/n + 1)
 	if o.Recorder != nil {

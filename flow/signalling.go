@@ -2,6 +2,7 @@ package flow
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"ringside/dataplane/frame"
 	"ringside/flow/call"
@@ -158,6 +159,12 @@ func (s *Shard) nameAs(ref call.Ref, m *call.Media, at frame.Endpoint, clock int
 	if slices.ContainsFunc(s.named[ref], e.repeats) {
 		return
 	}
+	if named := s.named[ref]; len(named) > 0 {
+		e.over = named[0].over
+	} else {
+		e.over = new(atomic.Int64)
+		e.over.Store(forever)
+	}
 	s.replace(ref, e)
 	s.named[ref] = append(s.named[ref], e)
 	s.group.dir.publish(e)
@@ -195,6 +202,9 @@ func (s *Shard) ending(ref call.Ref, clock int64) {
 // closed asks all shards for the streams of a call that is over.
 func (s *Shard) closed(ref call.Ref, clock int64) {
 	s.ending(ref, clock)
+	if named := s.named[ref]; len(named) > 0 {
+		named[0].over.Store(clock)
+	}
 	if s.records() {
 		s.judgeOutcome(ref, clock)
 	}
@@ -307,7 +317,8 @@ func (s *Shard) finishCall(c closing) {
 	if hairpin(rec.Streams) {
 		rec.Flags |= record.Hairpin
 	}
-	if s.group.gaps.within(rec.Start, max(rec.End, rec.Last), c.clock) {
+	missed := slices.ContainsFunc(streams, func(m *measured) bool { return m.missed })
+	if missed || s.group.gaps.within(rec.Start, max(rec.End, rec.Last), c.clock) {
 		rec.Flags |= record.Incomplete
 	}
 	s.emit(c.clock, rec)

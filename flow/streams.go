@@ -53,6 +53,7 @@ const (
 	streamLate                    // bound after its first packet: its SDP came later
 	streamSRTP
 	streamKernel // is metered in the kernel
+	streamMissed // and packets came that its meter could not count
 )
 
 // streamCold is the rest of a stream, by the same index.

@@ -52,7 +52,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "ringside:", clean(err.Error()))
+	fmt.Fprintln(stderr, "ringside:", oneLine(err.Error()))
 	code := exitCode(err)
 	if !started { // cobra found fault with flags or arguments
 		code = exitUsage

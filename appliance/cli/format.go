@@ -75,6 +75,9 @@ func clean(s string) string {
 	}, s)
 }
 
+// oneLine is what was said in several lines, as errors are that are joined, in one.
+func oneLine(s string) string { return clean(strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")) }
+
 // cells is the number of columns that s takes.
 func cells(s string) int { return utf8.RuneCountInString(s) }
 

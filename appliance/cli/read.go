@@ -57,20 +57,38 @@ write to standard output. Records can be kept in a store (--db) for the commands
 }
 
 // sinks are the exports that a read feeds. After the first error nothing more
-// is written, and stop is called to end the read.
+// is written, and stop is called to end the read: it can be done again. A capture
+// cannot, and what it has still to report goes to those that have not failed.
 type sinks struct {
-	to   []sink
-	stop context.CancelFunc
-	err  error
+	to     []sink
+	stop   context.CancelFunc
+	live   bool
+	err    error
+	failed []bool // by sink
 }
 
 func (s *sinks) take(rec any) error {
-	for i := 0; i < len(s.to) && s.err == nil; i++ {
-		if s.err = s.to[i].take(rec); s.err != nil {
-			s.stop()
+	for i := 0; i < len(s.to) && (s.err == nil || s.live); i++ {
+		if i < len(s.failed) && s.failed[i] {
+			continue
+		}
+		if err := s.to[i].take(rec); err != nil {
+			s.fail(i, err)
 		}
 	}
 	return s.err
+}
+
+// fail notes that a sink takes no more.
+func (s *sinks) fail(i int, err error) {
+	for len(s.failed) < len(s.to) {
+		s.failed = append(s.failed, false)
+	}
+	s.failed[i] = true
+	if s.err == nil {
+		s.err = err
+	}
+	s.stop()
 }
 
 // close closes every sink, also after an error.

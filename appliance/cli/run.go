@@ -86,8 +86,12 @@ func openLive(f runFlags, to sink, alarm func(daemon.Gap)) (capturing, error) {
 func captureLive(ctx context.Context, f runFlags, st *style, open capturer, stdout, stderr io.Writer) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Where nobody reads any more what is printed, that is an error like any other:
+	// of an export it ends the capture in order, of a line of status it is no matter.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGHUP, syscall.SIGPIPE)
 	var counts tally
-	all := &sinks{to: []sink{tallySink{&counts}}, stop: cancel}
+	all := &sinks{to: []sink{tallySink{&counts}}, stop: cancel, live: true}
 	out := &shared{sink: all}
 	notes := &lines{to: stderr}
 	in, err := open(f, out, func(g daemon.Gap) { notes.say("ringside: the ledger does not balance: " + g.String()) })
@@ -110,6 +114,7 @@ func captureLive(ctx context.Context, f runFlags, st *style, open capturer, stdo
 	err = in.Run(ctx)
 	stop()
 	r := in.Report()
+	interrupted := err != nil && !r.Behind // else only what became of the packets failed
 	err = errors.Join(err, out.close())
 	if f.quiet {
 		return err
@@ -119,9 +124,7 @@ func captureLive(ctx context.Context, f runFlags, st *style, open capturer, stdo
 		summary = stderr
 	}
 	shown := reportOf(&r.Report, ringBytes(r.Rows))
-	if err != nil {
-		shown.interrupted = true
-	}
+	shown.interrupted, shown.balanced = interrupted, r.Behind // gaps before the decoders are shown by themselves
 	return errors.Join(err, writeSummary(summary, st.on(summary), &counts, &shown), writeLedger(summary, r.Rows, r.Gaps))
 }
 
@@ -131,7 +134,6 @@ const flushEvery = time.Second
 // attend does what is done beside a capture until stop is called: lines of
 // status, the ledger on SIGUSR1, and exports written as they come.
 func attend(in capturing, all *sinks, guard *shared, every time.Duration, notes *lines) (stop func()) {
-	signal.Ignore(syscall.SIGHUP)
 	ask := make(chan os.Signal, 1)
 	signal.Notify(ask, syscall.SIGUSR1)
 	flush := time.NewTicker(flushEvery)
@@ -151,7 +153,7 @@ func attend(in capturing, all *sinks, guard *shared, every time.Duration, notes 
 				rows, gaps := in.Ledger()
 				_ = writeLedger(notes, rows, gaps)
 			case now := <-status:
-				notes.say(now.Format(time.TimeOnly) + "  " + statusLine(in.Status(), waiting(all)))
+				notes.say(now.Format(time.TimeOnly) + "  " + statusLine(in.Status(), stored(all)))
 			case <-flush.C:
 				guard.flush(all)
 			}
@@ -161,7 +163,6 @@ func attend(in capturing, all *sinks, guard *shared, every time.Duration, notes 
 		close(quit)
 		<-done
 		signal.Stop(ask)
-		signal.Reset(syscall.SIGHUP)
 		flush.Stop()
 		none()
 	}
@@ -190,10 +191,10 @@ func (s *shared) close() error {
 func (s *shared) flush(all *sinks) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, to := range all.to {
+	for i, to := range all.to {
 		if f, ok := to.(interface{ flush() error }); ok && all.err == nil {
-			if all.err = f.flush(); all.err != nil {
-				all.stop()
+			if err := f.flush(); err != nil {
+				all.fail(i, err)
 			}
 		}
 	}
@@ -208,7 +209,7 @@ type lines struct {
 	to io.Writer
 }
 
-func (l *lines) say(s string) { fmt.Fprintln(l, clean(s)) }
+func (l *lines) say(s string) { fmt.Fprintln(l, oneLine(s)) }
 
 func (l *lines) Write(b []byte) (int, error) {
 	l.mu.Lock()

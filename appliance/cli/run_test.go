@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,8 +40,8 @@ func (s *liveScript) Ledger() ([]daemon.LiveRow, []daemon.Gap) { return s.rows, 
 
 func (s *liveScript) Report() daemon.LiveReport {
 	return daemon.LiveReport{
-		Report: daemon.Report{Frames: 42, Packets: 42, Balanced: true, Ledger: []daemon.LedgerRow{{Stage: daemon.StageKind, Reason: "sip", Count: 42}}},
-		Rows:   s.rows, Gaps: s.gaps,
+		Report: daemon.Report{Frames: 42, Packets: 42, Ledger: []daemon.LedgerRow{{Stage: daemon.StageKind, Reason: "sip", Count: 42}}},
+		Rows:   s.rows, Gaps: s.gaps, Behind: s.err == nil,
 	}
 }
 
@@ -112,6 +113,9 @@ func TestCaptureLive(t *testing.T) {
 			t.Errorf("not said: %q in\n%s", want, errs)
 		}
 	}
+	if strings.Contains(out.String(), "between decoder and shards") {
+		t.Errorf("the gap is elsewhere:\n%s", out)
+	}
 	for _, want := range []string{"\nCalls\n", "42  balances", "On eth1", "DOES NOT BALANCE: eth1: 12"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the summary lacks %q:\n%s", want, out)
@@ -131,27 +135,72 @@ func TestCaptureLiveFails(t *testing.T) {
 	}
 }
 
+// A failed export is named, but the packets have all been seen.
+func TestCaptureLiveFailedExport(t *testing.T) {
+	s := &liveScript{script: script{calls: sample().calls}}
+	ctx, end := context.WithTimeout(t.Context(), time.Minute)
+	defer end()
+	var out, errs bytes.Buffer
+	err := captureLive(ctx, runFlags{readFlags: readFlags{json: "/dev/full"}}, &style{}, s.open, &out, &errs)
+	if !errors.Is(err, syscall.ENOSPC) || strings.Contains(out.String(), "ended early") || !strings.Contains(out.String(), "42  balances") {
+		t.Errorf("%v; %s", err, &out)
+	}
+}
+
+// When an export has failed, the others get what is still reported.
+func TestLiveSinks(t *testing.T) {
+	for _, live := range []bool{false, true} {
+		good, stopped := new(heldSink), 0
+		s := &sinks{to: []sink{failingSink{}, good}, stop: func() { stopped++ }, live: live}
+		for range 3 {
+			if err := s.take(1); err == nil {
+				t.Error("no error")
+			}
+		}
+		if want := map[bool]int{true: 3}[live]; good.n != want || stopped != 1 {
+			t.Errorf("live %v: %d records, want %d; stopped %d times", live, good.n, want, stopped)
+		}
+	}
+}
+
+type heldSink struct{ n int }
+
+func (h *heldSink) take(any) error { h.n++; return nil }
+func (h *heldSink) close() error   { return nil }
+
+type failingSink struct{}
+
+func (failingSink) take(any) error { return errors.New("full") }
+func (failingSink) close() error   { return nil }
+
+// Errors that were joined are one line.
+func TestOneLine(t *testing.T) {
+	if got := oneLine(errors.Join(errors.New("a"), errors.New("b\x1b")).Error() + "\n"); got != "a; b?" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestStatusLine(t *testing.T) {
 	for _, tc := range []struct {
-		name  string
-		s     daemon.Status
-		queue float64
-		want  string
+		name string
+		s    daemon.Status
+		db   storing
+		want string
 	}{
-		{"quiet", daemon.Status{Spool: -1, CPU: []float64{0}}, -1, "0 calls open, 0/s  SIP 0/s  RTP 0/s  0 Mbit/s  rings 0 %  CPU 0 %  0 bytes"},
+		{"quiet", daemon.Status{Spool: -1, CPU: []float64{0}}, storing{waiting: -1}, "0 calls open, 0/s  SIP 0/s  RTP 0/s  0 Mbit/s  rings 0 %  CPU 0 %  0 bytes"},
 		{
 			"busy",
 			daemon.Status{
 				Active: 1200, Calls: 3.14, SIP: 42, RTP: 100_000.4, Bits: 171.2e6, Rings: 0.256, Spool: 0.5, CPU: []float64{0.81, 0.4}, Memory: 300 << 20,
 				Lost: []daemon.LiveRow{{Interface: "eth1", Stage: "ring", Reason: "full", Packets: 1204, Rate: 12}, {Stage: "spool", Reason: "no memory", Packets: 3}},
 				Gaps: []daemon.Gap{{Interface: "eth1", Between: "a and b", Packets: 9}}, Down: []string{"eth2: no link"},
-			}, 0.01,
+			}, storing{waiting: 0.01, lost: 5, away: true},
 			"1,200 calls open, 3.1/s  SIP 42/s  RTP 100,000/s  171 Mbit/s  rings 26 %  spool 50 %  store queue 1 %  CPU 81+40 %  300.0 MiB" +
-				"  LOST eth1 ring full 1,204 (12/s)  spool no memory 3  LEDGER eth1: 9 packets are missing between a and b  DOWN eth2: no link",
+				"  LOST eth1 ring full 1,204 (12/s)  spool no memory 3  LOST store 5 records  AWAY store  LEDGER eth1: 9 packets are missing between a and b  DOWN eth2: no link",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := statusLine(tc.s, tc.queue); got != tc.want {
+			if got := statusLine(tc.s, tc.db); got != tc.want {
 				t.Errorf("got\n%s\nwant\n%s", got, tc.want)
 			}
 		})
@@ -168,10 +217,13 @@ func TestRunFlags(t *testing.T) {
 		{"empty interface", []string{"-i", ""}, "--interface"},
 		{"twice", []string{"-i", "lo", "-i", "lo"}, "twice"},
 		{"rings", []string{"-i", "lo", "--rings", "-1"}, "--rings -1"},
+		{"many rings", []string{"-i", "lo", "--rings", "257"}, "up to 256"},
 		{"XDP", []string{"-i", "lo", "--xdp", "fast"}, "write auto, native, generic or none"},
 		{"meter", []string{"-i", "lo", "--meter", "kernel"}, "add --dedicated"},
 		{"steer", []string{"-i", "lo", "--steer", "cpu"}, "add --dedicated"},
-		{"small ring", []string{"-i", "lo", "--ringbuffer", "64KiB"}, "at least 1MiB"},
+		{"small ring", []string{"-i", "lo", "--ringbuffer", "64KiB"}, "1MiB to 128GiB"},
+		{"large ring", []string{"-i", "lo", "--ringbuffer", "900GiB"}, "1MiB to 128GiB"},
+		{"SIP ports", []string{"-i", "lo", "--sip-ports", "5060,0"}, "5060-5070,5080"},
 		{"prefix", []string{"-i", "lo", "--allow", "192.0.2.1/24"}, "write 192.0.2.0/24"},
 		{"no prefix", []string{"-i", "lo", "--deny", "everybody"}, "write addresses and prefixes"},
 		{"ports", []string{"-i", "lo", "--rtp-ports", "20000-10000"}, "the least and the greatest port"},
@@ -201,6 +253,9 @@ func TestParseCapture(t *testing.T) {
 		if got, err := parsePrefix(in); err != nil || got != want {
 			t.Errorf("%s: %v, %v", in, got, err)
 		}
+	}
+	if got, err := parsePorts([]uint16{5080}, "5062-5064, 5060,5063"); err != nil || !slices.Equal(got, []uint16{5060, 5062, 5063, 5064, 5080}) {
+		t.Errorf("%v, %v", got, err)
 	}
 	for in, want := range map[string][2]uint16{"1024-65535": {1024, 65535}, "5004": {5004, 5004}} {
 		if got, err := parseRange(in); err != nil || got != want {

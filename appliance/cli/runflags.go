@@ -36,13 +36,16 @@ func addRunFlags(fl *pflag.FlagSet, f *runFlags) {
 	oneOfFlag(fl, "xdp", "where the kernel filters packets, a `MODE`: auto (the fastest that works; the default), native (in the driver), generic, none", &o.XDP, "auto", "native", "generic", "none")
 	f.meter = "kernel"
 	oneOfFlag(fl, "meter", "where RTP that nobody records is measured, a `PLACE`: kernel (the default, on dedicated interfaces with XDP), user", &f.meter, "kernel", "user")
-	parsed(fl, "ringbuffer", "memory for the rings of each interface, a `SIZE` (default 64MiB)", &o.RingMemory, parseRing)
+	parsed(fl, "ringbuffer", "memory for the rings of each interface, a `SIZE` (default 64MiB); as much again for RTP that is recorded past them", &o.RingMemory, parseRing)
 	fl.IntVar(&o.Rings, "rings", 0, "rings of each interface, with a thread each (0: as many as there are CPUs for them)")
 	o.Steer = "flow"
 	oneOfFlag(fl, "steer", "how several rings share packets, a `WAY`: flow (addresses and ports; the default), queue (of the card), cpu (flow, also of what is in tunnels; needs --dedicated and XDP)", &o.Steer, "flow", "queue", "cpu")
 	list(fl, "allow", "take only packets from or to these `PREFIXES`: 192.0.2.0/24,2001:db8::/32; may be repeated", &o.Allow, parsePrefix)
 	list(fl, "deny", "take no packets from or to these `PREFIXES`; may be repeated", &o.Deny, parsePrefix)
-	list(fl, "sip-ports", "`PORTS` of SIP, by which the kernel filters on dedicated interfaces (default 5060,5061,5080)", &o.SIPPorts, parsePort)
+	fl.Func("sip-ports", "`PORTS` of SIP, and ranges of them, by which the kernel filters on dedicated interfaces (default 5060,5061,5080)", func(s string) (err error) {
+		o.SIPPorts, err = parsePorts(o.SIPPorts, s)
+		return err
+	})
 	parsed(fl, "rtp-ports", "`RANGE` of the ports of media, by which the kernel filters on dedicated interfaces (default 1024-65535)", &o.RTPPorts, parseRange)
 	spanFlag(fl, "status-interval", "a line of status every `SPAN`, 0: none", defaultStatusEvery, &f.statusEvery)
 	addRecordFlags(fl, &f.readFlags)
@@ -70,8 +73,8 @@ func (f *runFlags) check(given func(string) bool) error {
 		return usage("name an interface: -i eth1 (\"ip link\" lists what there is)")
 	case slices.Contains(f.interfaces, ""):
 		return usage("--interface: %w", errEmpty)
-	case o.Rings < 0:
-		return usage("--rings %d: write a number of rings, or 0 for as many as there are CPUs for them", o.Rings)
+	case o.Rings < 0 || o.Rings > mostRings:
+		return usage("--rings %d: write a number of rings up to %d, or 0 for as many as there are CPUs for them", o.Rings, mostRings)
 	}
 	sorted := slices.Sorted(slices.Values(f.interfaces))
 	if len(slices.Compact(sorted)) < len(f.interfaces) {
@@ -90,13 +93,17 @@ func (f *runFlags) check(given func(string) bool) error {
 	return f.readFlags.check(given)
 }
 
-// leastRing is what a ring works with at all.
-const leastRing = 1 << 20
+// Limits of rings: what they work with at all, and what the kernel has room for.
+const (
+	leastRing = 1 << 20
+	mostRing  = 128 << 30 // of one ring
+	mostRings = 256       // sockets that share packets (PACKET_FANOUT_MAX)
+)
 
 func parseRing(s string) (int64, error) {
 	n, err := parseSize(s)
-	if err == nil && n < leastRing {
-		return 0, errors.New("write at least 1MiB")
+	if err == nil && (n < leastRing || n > mostRing) {
+		return 0, errors.New("write a size from 1MiB to 128GiB")
 	}
 	return n, err
 }
@@ -114,6 +121,21 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, errors.New("write addresses and prefixes, as in 192.0.2.0/24,2001:db8::1")
 	}
 	return netip.PrefixFrom(a, a.BitLen()), nil
+}
+
+// parsePorts adds ports and ranges of them to a list: 5060-5070,5080.
+func parsePorts(to []uint16, s string) ([]uint16, error) {
+	for item := range strings.SplitSeq(s, ",") {
+		r, err := parseRange(strings.TrimSpace(item))
+		if err != nil {
+			return nil, errors.New("write ports from 1 to 65535 and ranges of them, as in 5060-5070,5080")
+		}
+		for p := int(r[0]); p <= int(r[1]); p++ {
+			to = append(to, uint16(p))
+		}
+	}
+	slices.Sort(to)
+	return slices.Compact(to), nil
 }
 
 // parseRange reads a range of ports, as in 10000-20000.

@@ -13,9 +13,15 @@ import (
 // storeQueue is how many records wait for the store at the most.
 const storeQueue = 4096
 
-// waiting is the share of the queue to the store that is in use; -1 if there is
-// no store.
-func waiting(all *sinks) float64 {
+// storing is how the store does.
+type storing struct {
+	waiting float64 // share of the queue to it that is in use; -1: there is no store
+	lost    uint64  // records that are neither stored nor kept
+	away    bool    // records go to the queue on disk
+}
+
+// stored is how the store among all sinks does.
+func stored(all *sinks) storing {
 	for _, to := range all.to {
 		var st store.WriterStats
 		switch s := to.(type) {
@@ -26,18 +32,19 @@ func waiting(all *sinks) float64 {
 		default:
 			continue
 		}
+		out := storing{lost: st.Lost(), away: st.Away}
 		done := st.Stored() + st.Queued + st.Parked + st.Lost()
 		if all := st.Added + st.Recovered; all > done {
-			return float64(all-done) / storeQueue
+			out.waiting = float64(all-done) / storeQueue
 		}
-		return 0
+		return out
 	}
-	return -1
+	return storing{waiting: -1}
 }
 
 // statusLine is how a capture does, in one line: what is there always, then what
 // is wrong.
-func statusLine(s daemon.Status, queue float64) string {
+func statusLine(s daemon.Status, db storing) string {
 	parts := []string{
 		fmt.Sprintf("%s open, %s/s", plural(s.Active, "call"), few(s.Calls)),
 		fmt.Sprintf("SIP %s/s", few(s.SIP)),
@@ -48,8 +55,8 @@ func statusLine(s daemon.Status, queue float64) string {
 	if s.Spool >= 0 {
 		parts = append(parts, "spool "+percent(s.Spool))
 	}
-	if queue >= 0 {
-		parts = append(parts, "store queue "+percent(queue))
+	if db.waiting >= 0 {
+		parts = append(parts, "store queue "+percent(db.waiting))
 	}
 	var cpu []string
 	for _, c := range s.CPU {
@@ -66,6 +73,12 @@ func statusLine(s daemon.Status, queue float64) string {
 			text += " (" + few(r.Rate) + "/s)"
 		}
 		parts = append(parts, text)
+	}
+	if db.lost > 0 {
+		parts = append(parts, "LOST store "+plural(db.lost, "record"))
+	}
+	if db.away {
+		parts = append(parts, "AWAY store")
 	}
 	for _, g := range s.Gaps {
 		parts = append(parts, "LEDGER "+g.String())

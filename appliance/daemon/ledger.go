@@ -63,9 +63,17 @@ type sum struct {
 	iface, between string
 	in, out        uint64
 
+	// waits are packets that wait in between. At the end nothing does.
+	waits uint64
+
 	// slack are packets that may be on one side only: they came while the
 	// capture was being opened, or while the counters were read at its end.
 	slack uint64
+
+	// outage are packets that came about the time in which the interface was
+	// away: its counters and what was attached to it went with it, and no two of
+	// them are of one moment. So many may be on either side only.
+	outage uint64
 
 	// elsewhere are packets that a counter of the whole host has lost about
 	// there. They explain a gap, and do not hide it.
@@ -104,10 +112,10 @@ func (l *ledger) add(now look) (alarms []Gap) {
 		}
 		missing := int64(0)
 		switch {
-		case before.in > s.out+s.slack:
-			missing = int64(before.in - s.out - s.slack)
-		case before.out > s.in:
-			missing = -int64(before.out - s.in)
+		case before.in > s.out+s.waits+s.slack+s.outage:
+			missing = int64(before.in - s.out - s.waits - s.slack - s.outage)
+		case before.out > s.in+s.outage:
+			missing = -int64(before.out - s.in - s.outage)
 		}
 		if g := l.gap(s, missing, now.at); g != nil {
 			alarms = append(alarms, *g)
@@ -125,13 +133,16 @@ func (l *ledger) end(now look) (balanced bool) {
 	defer l.mu.Unlock()
 	balanced = true
 	l.open = nil
+	explained := uint64(0) // by what the host has lost: each of its packets is missing in one place
 	for _, s := range now.sums {
 		missing := int64(s.in - s.out)
 		if missing > 0 {
 			now.rows = append(now.rows, LiveRow{Interface: s.iface, Stage: StageBetween, Reason: s.between, Packets: uint64(missing),
 				Lost: uint64(missing) > s.slack})
 		}
-		if missing >= 0 && uint64(missing) <= s.slack+s.elsewhere {
+		more := uint64(max(0, missing)) - min(uint64(max(0, missing)), s.slack+s.outage)
+		if missing >= 0 && more <= s.elsewhere-min(explained, s.elsewhere) || missing < 0 && uint64(-missing) <= s.outage {
+			explained += more
 			continue
 		}
 		balanced = false

@@ -108,6 +108,23 @@ func TestLedgerEnd(t *testing.T) {
 	}
 }
 
+// What the host has lost, of all interfaces, explains no more than that.
+func TestLedgerExplainsOnce(t *testing.T) {
+	for _, tc := range []struct {
+		missing  [2]uint64
+		balanced bool
+	}{{[2]uint64{6, 4}, true}, {[2]uint64{0, 10}, true}, {[2]uint64{6, 5}, false}, {[2]uint64{10, 10}, false}} {
+		var l ledger
+		var now look
+		for i, n := range tc.missing {
+			now.sums = append(now.sums, sum{iface: "eth1", between: string('a' + rune(i)), in: 100, out: 100 - n, elsewhere: 10})
+		}
+		if got := l.end(now); got != tc.balanced {
+			t.Errorf("%v missing, 10 lost by the host: balanced %v", tc.missing, got)
+		}
+	}
+}
+
 func TestLedgerRows(t *testing.T) {
 	var l ledger
 	row := func(second int, n uint64) {

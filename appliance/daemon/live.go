@@ -82,6 +82,9 @@ func NewLive(o LiveOptions) (*Live, error) {
 	}
 	o.vxlan = o.VXLANPorts
 	l := &Live{options: o, began: time.Now()}
+	if o.unnamed, err = mayRecord(o.Spool); err != nil {
+		return nil, err
+	}
 	cpus := workerCPUs(onlineCPUs())
 	if o.Rings == 0 {
 		o.Rings = max(1, len(cpus.run)/len(o.Interfaces))
@@ -102,6 +105,10 @@ func NewLive(o LiveOptions) (*Live, error) {
 				w.cpu = p.cpus[r]
 			}
 			l.workers = append(l.workers, w)
+		}
+		for f, feed := range p.feeds { // each beside a ring
+			beside := l.workers[len(l.workers)-f-p.rings.Len()+f%p.rings.Len()]
+			l.workers = append(l.workers, &worker{port: p, source: feed, cpu: beside.cpu})
 		}
 	}
 	l.joinKernel(&options)
@@ -158,6 +165,10 @@ func (l *Live) Run(ctx context.Context) error {
 // Stop ends the capture: Run works off what is there, and returns.
 func (l *Live) Stop() {
 	l.stop.Do(func() {
+		// The first ring that ends asks all meters for the last time.
+		for _, p := range l.ports {
+			p.hush()
+		}
 		for _, p := range l.ports {
 			p.stop()
 		}
@@ -190,12 +201,25 @@ func (l *Live) watch(quit <-chan struct{}) {
 		case <-quit:
 			return
 		case <-tick.C:
+			l.leaveOwnOut()
 			for _, g := range l.ledger.add(l.look()) {
 				if l.options.Alarm != nil {
 					l.options.Alarm(g)
 				}
 			}
 		}
+	}
+}
+
+// leaveOwnOut tells the filters of the traffic of this process. Where it cannot be
+// told, that traffic is captured like any other.
+func (l *Live) leaveOwnOut() {
+	own, err := ownTraffic()
+	if err != nil {
+		return
+	}
+	for _, p := range l.ports {
+		_ = p.leaveOut(own)
 	}
 }
 
@@ -266,9 +290,10 @@ func (l *Live) Ledger() ([]LiveRow, []Gap) { return l.ledger.snapshot() }
 // interfaces to the decoders, and behind it that of all captures.
 type LiveReport struct {
 	Report
-	Rows []LiveRow
-	Gaps []Gap
-	Span time.Duration // of the capture
+	Rows   []LiveRow
+	Gaps   []Gap
+	Behind bool          // what is behind the decoders balances, whatever is before them
+	Span   time.Duration // of the capture
 }
 
 // Report is to be called after Run.
@@ -279,6 +304,7 @@ func (l *Live) Report() LiveReport {
 	}
 	out := LiveReport{Report: l.report(frames), Span: time.Since(l.began)}
 	out.Rows, out.Gaps = l.ledger.snapshot()
+	out.Behind = out.Balanced
 	out.Balanced = out.Balanced && l.sound
 	return out
 }

@@ -188,7 +188,7 @@ func TestLiveGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	rep := l.Report()
-	if rep.Balanced || len(rep.Gaps) != 1 || rep.Gaps[0].Packets != 7 {
+	if rep.Balanced || !rep.Behind || len(rep.Gaps) != 1 || rep.Gaps[0].Packets != 7 {
 		t.Errorf("balanced %v, gaps %v", rep.Balanced, rep.Gaps)
 	}
 	if s := l.Status(); len(s.Lost) != 1 || s.Lost[0].Packets != 7 || s.Lost[0].Stage != StageBetween {

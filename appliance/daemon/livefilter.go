@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"ringside/dataplane/xdp"
@@ -63,7 +61,7 @@ func (p *port) openFilter(o CaptureOptions, index uint16) (socket int, err error
 	settings := filterSettings(&o)
 	slots := 0
 	if o.KernelMeter {
-		slots = meterSlots
+		slots = cmp.Or(o.MeterSlots, meterSlots)
 	}
 	if o.Steer == steerCPU && o.Rings > 1 {
 		cpus, _ := onlineCPUs()
@@ -71,13 +69,15 @@ func (p *port) openFilter(o CaptureOptions, index uint16) (socket int, err error
 			return -1, fmt.Errorf("capture from %s: %w", p.name, err)
 		}
 	}
-	f, err := xdp.Open(xdp.Options{Iface: p.name, Index: index, Dedicated: o.Dedicated, Mode: mode, Settings: settings, MeterSlots: slots})
+	to := xdp.Options{
+		Iface: p.name, Index: index, Dedicated: o.Dedicated, Mode: mode, Settings: settings, MeterSlots: slots, Endpoints: o.Endpoints, Unnamed: o.unnamed,
+	}
+	if o.unnamed > xdp.Meter && !o.noFeed {
+		to.Feeds, to.FeedMemory = max(1, o.Rings), cmp.Or(o.RingMemory, defaultRingMemory)
+	}
+	f, err := xdp.Open(to)
 	if err != nil {
-		remedy := ""
-		if errors.Is(err, fs.ErrPermission) {
-			remedy = " (run as root, or give cap_bpf, cap_perfmon and cap_net_admin)"
-		}
-		err = fmt.Errorf("%s: no filter in the kernel%s: %w", p.name, remedy, err)
+		err = fmt.Errorf("%s: no filter in the kernel: %w", p.name, withoutBPF(err))
 		if len(o.Allow)+len(o.Deny) > 0 { // what must not be seen is not to be seen by mistake
 			return -1, fmt.Errorf("%w: --allow and --deny need it", err)
 		}
@@ -86,16 +86,23 @@ func (p *port) openFilter(o CaptureOptions, index uint16) (socket int, err error
 	}
 	p.undo = append(p.undo, f.Close)
 	if f.Mode() != xdp.None {
-		p.again, p.cpus = f.Reattach, settings.CPUs
+		p.again, p.cpus = append(p.again, f.Reattach), settings.CPUs
 	} else if o.Steer == steerCPU {
 		p.say("%s: without XDP packets are not steered to CPUs, but dealt out by flow", p.name)
 	}
 	p.filter, p.native = kernelFilter{f}, f.Mode() == xdp.Native
+	p.own = func(own []xdp.Tuple) error {
+		settings.Own = own
+		return f.Set(settings)
+	}
 	where := "XDP, " + f.Mode().String()
 	if f.Mode() == xdp.None {
 		where = "at the rings' sockets"
 	}
 	if why := f.Why(); why != "" {
+		if lack := lacking(); o.Dedicated && mode != xdp.None && lack != "" { // it is not XDP that is missing
+			why = "for XDP give " + lack
+		}
 		where += " (" + why + ")"
 	}
 	does := "all RTP is measured in user space"
@@ -106,6 +113,9 @@ func (p *port) openFilter(o CaptureOptions, index uint16) (socket int, err error
 			return f.Set(settings)
 		}
 		does = "RTP that nobody records is measured in the kernel"
+	}
+	if p.feeds = f.Feeds(); len(p.feeds) > 0 {
+		does = fmt.Sprintf("RTP is measured in the kernel, and what is recorded of it comes through %d %s past the rings", len(p.feeds), nouns(len(p.feeds), "feed"))
 	}
 	p.say("%s: filter: %s; %s", p.name, where, does)
 	return f.SocketFilter(), nil
@@ -123,7 +133,8 @@ func (k kernelFilter) verdicts() (rows []verdict, steered, arrived uint64, err e
 		rows = append(rows, verdict{
 			verdict: r.Verdict, reason: r.Reason, packets: r.Packets, bytes: r.Bytes,
 			passed:  r.Verdict == xdp.Pass || r.Verdict == xdp.Cut || r.Verdict == xdp.Delivered,
-			metered: r.Verdict == xdp.Metered || r.Verdict == xdp.Delivered,
+			metered: r.Metered(),
+			fed:     r.Verdict == xdp.Fed,
 			lost:    r.Verdict == xdp.Drop && (strings.HasSuffix(r.Reason, "over limit") || r.Reason == "no headroom"),
 		})
 	}

@@ -41,16 +41,22 @@ func (m *meters) poll(to []frame.Metered) []frame.Metered {
 	return to
 }
 
+// takeTries is how often a stream is read or let go of. Reading fails while a
+// program that was interrupted holds the stream, and always once the slot was let
+// go; letting go when a packet comes in between.
+const takeTries = 100
+
 // Read is flow.Meters'.
 func (m *meters) Read(slot uint32, state []byte) bool {
 	t, slot := m.table(slot)
-	_, ok := t.Read(slot, (*[xdp.StateSize]byte)(state))
-	return ok
+	for range takeTries {
+		if _, ok := t.Read(slot, (*[xdp.StateSize]byte)(state)); ok {
+			return true
+		}
+		runtime.Gosched()
+	}
+	return false
 }
-
-// takeTries is how often a stream is let go of. It fails when a packet comes
-// between reading and letting go.
-const takeTries = 100
 
 // Take is flow.Meters'.
 func (m *meters) Take(slot uint32, state []byte) bool {
@@ -109,6 +115,18 @@ func policyOf(l rule.Level) xdp.Policy {
 		return xdp.Full
 	}
 	return xdp.Meter
+}
+
+// mayRecord is the most that the rules of a spool may want of RTP.
+func mayRecord(o *SpoolOptions) (xdp.Policy, error) {
+	if o == nil {
+		return xdp.Unknown, nil
+	}
+	rules, err := readRules(o.RulesFile)
+	if err != nil {
+		return xdp.Unknown, err
+	}
+	return policyOf(rules.MayWant(rule.RTP)), nil
 }
 
 func classOf(c rtp.Codec) xdp.Class {

@@ -33,7 +33,7 @@ func (p *port) open(o CaptureOptions, index uint16) error {
 		return err
 	}
 	p.read()
-	before := p.seen.nic.Packets
+	before := p.seen.nic.all()
 	socket, err := p.openFilter(o, index)
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func (p *port) open(o CaptureOptions, index uint16) error {
 		return err
 	}
 	p.read()
-	p.slack = p.seen.nic.Packets - before
+	p.slack = p.seen.nic.all() - before
 	return nil
 }
 
@@ -58,7 +58,7 @@ func (p *port) openNIC(o *CaptureOptions) error {
 		return nil
 	}
 	p.undo = append(p.undo, n.Close)
-	p.nic = func() (nicCounts, error) { c, err := n.Counters(); return countsOf(&c), err }
+	p.nic = func() (nicCounts, error) { c, err := n.Counters(); return countsOf(&c, p.outgoing), err }
 	if soft, err := nic.OpenSoftnet(); err == nil {
 		p.host = func() uint64 { c, _, _ := soft.Read(); return c.Dropped + c.FlowLimit }
 	}
@@ -68,8 +68,12 @@ func (p *port) openNIC(o *CaptureOptions) error {
 		return nil
 	}
 	p.say("%s: %s", p.name, describeNIC(&s))
+	if s.XDP.Mode != "" {
+		p.foreign = true
+		p.say("%s: another XDP program is there (%s, number %d): what it keeps is not captured: detach it, or end the program that holds it", p.name, s.XDP.Mode, s.XDP.ID)
+	}
 	switch used := s.Shared(); {
-	case o.Dedicated && s.DefaultRoute:
+	case o.Dedicated && (s.DefaultRoute || s.Loopback):
 		return fmt.Errorf("capture from %s: %s: --dedicated would cut this host off: leave it out", p.name, used)
 	case o.Dedicated && used != "":
 		p.say("%s: %s: as it is --dedicated, traffic of the host's own is dropped there", p.name, used)
@@ -77,21 +81,51 @@ func (p *port) openNIC(o *CaptureOptions) error {
 		p.say("%s: the host does not use it itself: with --dedicated the kernel drops what is not wanted, and measures RTP", p.name)
 	}
 	if !o.Dedicated {
-		if len(s.Offloads) > 0 {
-			p.say("%s: %s change frames, and stay on, as the interface is not --dedicated", p.name, strings.Join(s.Offloads, ", "))
-		}
+		p.share(&s)
 		return nil
 	}
 	stay, restore, err := n.Quiet()
+	if errors.Is(err, fs.ErrPermission) {
+		err = errors.New("give cap_net_admin")
+	}
 	if err != nil {
 		p.say("%s: offloads that change frames stay on: %v", p.name, err)
 		return nil
 	}
-	p.undo = append(p.undo, restore)
+	p.loud, p.index = restore, s.Index
+	p.undo = append(p.undo, func() error { return p.loud() })
+	p.again = append(p.again, func() error { return p.quieten(n) })
 	if len(stay) > 0 {
 		p.say("%s: the driver keeps %s on, which change frames", p.name, strings.Join(stay, ", "))
 	}
 	return nil
+}
+
+// share finds out what becomes of packets on an interface that is not dedicated to
+// the capture. Where the host itself uses it, what the host sends is half of every
+// call that ends there. The loopback interface receives what it sends.
+func (p *port) share(s *nic.State) {
+	if s.Shared() != "" && !s.Loopback {
+		p.outgoing = true
+		p.say("%s: %s: what the host sends is captured, too", p.name, s.Shared())
+	}
+	if merging := mergers(s.Offloads, p.outgoing); len(merging) > 0 {
+		p.merged = true
+		p.say("%s: %s make one packet of several before they are captured: the counters of the interface are shown, but not compared with what is captured", p.name, strings.Join(merging, ", "))
+	}
+}
+
+// mergers are those of the offloads that make one packet of several, of what
+// comes and, with outgoing, of what is sent.
+func mergers(offloads []string, outgoing bool) []string {
+	var out []string
+	for _, name := range offloads {
+		sent := strings.HasPrefix(name, "tx-")
+		if sent && outgoing || !sent && !strings.Contains(name, "vlan") {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // describeNIC is what an interface is, in words.
@@ -115,13 +149,23 @@ func describeNIC(s *nic.State) string {
 
 // countsOf are the counters as the ledger has them: what the driver says is lost,
 // else what all drivers have a counter for.
-func countsOf(c *nic.Counters) nicCounts {
-	out := nicCounts{Packets: c.Packets, Bytes: c.Bytes, Lost: []LiveRow{{Reason: "dropped", Packets: c.Dropped}, {Reason: "damaged", Packets: c.Errors}}}
-	for _, l := range c.Losses {
-		out.Lost = append(out.Lost, LiveRow{Reason: l.Name, Packets: l.Count})
+//
+// Where the driver says what it lost, whatever else is in "dropped" was dropped by
+// the host behind it: for want of room, which is a gap in the ledger, or since
+// the host knows no such protocol, as behind a second VLAN tag. Then the rings have
+// got it before (__netif_receive_skb_core), and nothing is lost.
+func countsOf(c *nic.Counters, outgoing bool) nicCounts {
+	out := nicCounts{Packets: c.Packets, Bytes: c.Bytes, Lost: []LiveRow{{Reason: "damaged", Packets: c.Errors, Lost: true}}}
+	if outgoing {
+		out.Sent, out.SentBytes = c.SentPackets+c.SentDropped, c.SentBytes
 	}
-	if len(c.Losses) == 0 {
-		out.Lost = append(out.Lost, LiveRow{Reason: "no room", Packets: c.Lost})
+	for _, l := range c.Losses {
+		out.Lost = append(out.Lost, LiveRow{Reason: l.Name, Packets: l.Count, Lost: true})
+	}
+	if len(c.Losses) > 0 {
+		out.Lost = append(out.Lost, LiveRow{Reason: "of no use to the host", Packets: c.Dropped})
+	} else {
+		out.Lost = append(out.Lost, LiveRow{Reason: "dropped", Packets: c.Dropped, Lost: true}, LiveRow{Reason: "no room", Packets: c.Lost, Lost: true})
 	}
 	return out
 }
@@ -132,7 +176,7 @@ func (p *port) say(format string, args ...any) { p.said = append(p.said, fmt.Spr
 func (p *port) openRings(o CaptureOptions, index uint16, socket int) error {
 	r := ring.Options{
 		Iface: p.name, Index: index, Rings: max(1, o.Rings), Memory: cmp.Or(o.RingMemory, defaultRingMemory), Promiscuous: true,
-		SocketFilter: socket,
+		SocketFilter: socket, Outgoing: p.outgoing, Prepare: p.prepare,
 	}
 	switch {
 	case r.Rings == 1:
@@ -148,7 +192,7 @@ func (p *port) openRings(o CaptureOptions, index uint16, socket int) error {
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		return fmt.Errorf("capture from %s: %w: %s", p.name, ErrNoInterface, interfaces())
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: run as root, or give the program the rights: setcap cap_net_raw,cap_net_admin,cap_bpf,cap_perfmon+ep", err)
+		return fmt.Errorf("%w: all rights are given by setcap cap_net_raw,cap_net_admin,cap_bpf,cap_perfmon+ep to the program", err)
 	case errors.Is(err, unix.ENOMEM):
 		return fmt.Errorf("%w: %d MiB of rings may be too much: choose a smaller --ringbuffer", err, r.Memory>>20)
 	case err != nil:
@@ -213,7 +257,7 @@ const frameOverhead = 82
 
 func (r ringSet) Counts() ringCounts {
 	s := r.Stats()
-	c := ringCounts{Packets: s.Received - min(s.Received, s.Drops), Dropped: s.Drops, Delivered: s.Packets + s.Damaged, Bytes: s.Bytes}
+	c := ringCounts{Packets: s.Received - min(s.Received, s.Drops), Dropped: s.Drops, Delivered: s.Packets + s.Damaged, Bytes: s.Bytes, Waiting: s.Waiting}
 	if waiting := float64(c.Packets) - float64(c.Delivered); waiting > 0 {
 		each := frameOverhead + float64(s.Bytes)/float64(max(s.Packets, 1))
 		c.Held = min(1, waiting*each/float64(r.memory))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"time"
 
 	"ringside/dataplane/frame"
 	"ringside/dataplane/xdp"
@@ -18,6 +19,10 @@ type CaptureOptions struct {
 
 	XDP         string // where the filter runs: "auto", "native", "generic" or "none"; "": auto
 	KernelMeter bool   // RTP that nobody records is measured in the kernel, where the filter runs there
+
+	// Tables of the filter, of each interface: streams that it measures, and media
+	// addresses that it is told of; 0: as many as one will hardly ever need.
+	MeterSlots, Endpoints int
 
 	Rings      int   // of each interface; 0: one for each CPU that workers may have
 	RingMemory int64 // bytes for the rings of each interface; 0: 64 MiB
@@ -34,7 +39,9 @@ type CaptureOptions struct {
 	SIPPorts    []uint16
 	RTPPorts    [2]uint16
 
-	vxlan []uint16 // UDP ports of VXLAN
+	vxlan   []uint16   // UDP ports of VXLAN
+	unnamed xdp.Policy // the most that the rules may want of RTP; Unknown: nothing is recorded
+	noFeed  bool       // for tests: what is recorded comes through the rings, as where XDP is not native
 }
 
 const defaultRingMemory = 64 << 20
@@ -44,6 +51,7 @@ const (
 	StageNIC     = "nic"    // the interface and its driver
 	StageFilter  = "filter" // the filter in the kernel
 	StageHost    = "host"   // the kernel's backlog, of all interfaces
+	StageFeed    = "feed"   // RTP that is recorded, past the rings
 	StageRing    = "ring"
 	StageBetween = "between" // nobody says that it has them
 )
@@ -55,18 +63,28 @@ type port struct {
 	host   func() uint64 // packets that the kernel's backlog has dropped, of all interfaces
 	filter filtering
 	rings  rings
-	native bool           // the filter runs in the driver
-	quiet  func() error   // stops metering in the kernel
-	again  func() error   // attaches the filter anew, if the interface was made anew
-	undo   []func() error // what close does, the last first
-	said   []string       // how the interface is captured
-	kernel *xdp.Filter    // filter, where it meters
-	cpus   []int          // by ring, where the filter steers to CPUs; else nil
-	slack  uint64         // packets that came while it was opened
+	feeds  []*xdp.Feed
+	native bool                    // the filter runs in the driver
+	quiet  func() error            // stops metering in the kernel
+	own    func([]xdp.Tuple) error // leaves traffic out
+	owned  []xdp.Tuple             // is left out
+	again  []func() error          // what is done anew for an interface that was made anew
+	loud   func() error            // turns offloads on again
+	index  int                     // number of the interface whose offloads are off
+	undo   []func() error          // what close does, the last first
+	said   []string                // how the interface is captured
+	kernel *xdp.Filter             // filter, where it meters
+	cpus   []int                   // by ring, where the filter steers to CPUs; else nil
+	slack  uint64                  // packets that came while it was opened
+
+	outgoing bool // what the host sends is captured, too
+	foreign  bool // somebody else's XDP program was there first
+	merged   bool // one packet may be several to the counters of the interface
 
 	mu     sync.Mutex
 	seen   portCounts // by the last look
-	frozen bool       // the rings take nothing any more, and what comes behind is not counted
+	outage outage
+	frozen bool // the rings take nothing any more, and what comes behind is not counted
 }
 
 // portCounts is what the counters of a port say, the rings left out.
@@ -96,14 +114,19 @@ type rings interface {
 type ringCounts struct {
 	Packets, Dropped uint64  // taken by the kernel, and for want of room not
 	Delivered, Bytes uint64  // handed to the workers
+	Waiting          uint64  // not yet
 	Held             float64 // share of the blocks that workers hold
 }
 
 // nicCounts are the counters of an interface.
 type nicCounts struct {
-	Packets, Bytes uint64
-	Lost           []LiveRow // Reason and Packets
+	Packets, Bytes  uint64
+	Sent, SentBytes uint64    // as far as they are captured
+	Lost            []LiveRow // Reason, Packets and Lost
 }
+
+// all is how many packets there were to be captured.
+func (c *nicCounts) all() uint64 { return c.Packets + c.Sent }
 
 // verdict is what the filter did with packets.
 type verdict struct {
@@ -111,6 +134,7 @@ type verdict struct {
 	packets, bytes  uint64
 	passed          bool // to the rings
 	metered         bool
+	fed             bool // to the feeds
 	lost            bool // they were wanted
 }
 
@@ -129,20 +153,44 @@ func (p *port) close() error {
 	return errors.Join(errs...)
 }
 
-// stop ends the capture. Of packets that come meanwhile nobody knows on which
-// side of the end they are.
+// hush ends metering in the kernel.
+func (p *port) hush() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.quiet != nil && !p.frozen {
+		_ = p.quiet() // at worst some packets are metered of which no report tells
+	}
+}
+
+// stop ends the capture, when no meter counts any more. Of packets that come
+// meanwhile nobody knows on which side of the end they are.
 func (p *port) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.frozen { // closed, as a worker has failed
+		return
+	}
 	p.read()
 	before := p.seen.received()
-	if p.quiet != nil {
-		_ = p.quiet() // at worst some packets are metered of which no report tells
-	}
+	p.settle()
 	p.rings.Stop()
+	for _, f := range p.feeds {
+		f.Stop()
+	}
 	p.read()
 	p.slack += p.seen.received() - before
 	p.frozen = true
+}
+
+// settle waits until what was steered to other CPUs before now has arrived there.
+// On a busy machine it may wait for its turn; what is still missing after a
+// second was lost.
+func (p *port) settle() {
+	sent := p.seen.steered[0]
+	for i := 0; i < 100 && p.seen.steered[1] < sent; i++ {
+		time.Sleep(10 * time.Millisecond)
+		p.read()
+	}
 }
 
 // received is how many packets have come, as far as it is known.
@@ -151,7 +199,7 @@ func (c *portCounts) received() uint64 {
 	for _, v := range c.filter {
 		sum += v.packets
 	}
-	return max(sum, c.nic.Packets)
+	return max(sum, c.nic.all())
 }
 
 // backlog is how many packets the kernel's backlog has dropped, of all interfaces.
@@ -168,7 +216,7 @@ func (p *port) traffic() (bytes, metered uint64) {
 	if !p.frozen {
 		p.read()
 	}
-	bytes = p.seen.nic.Bytes
+	bytes = p.seen.nic.Bytes + p.seen.nic.SentBytes
 	if p.nic == nil {
 		bytes = p.rings.Counts().Bytes
 	}
@@ -198,31 +246,40 @@ func (p *port) read() {
 	}
 }
 
-// moreBacklog is the remedy where the kernel's backlog is too short.
-const moreBacklog = "raise net.core.netdev_max_backlog"
+// remedy is what to do about packets that are missing between the interface and
+// the rings, where the reason is known.
+func (p *port) remedy() string {
+	switch {
+	case p.foreign:
+		return "another XDP program may keep them: detach it"
+	case p.seen.host > 0:
+		return "raise net.core.netdev_max_backlog"
+	}
+	return ""
+}
 
 // look adds the rows and sums of the interface to a look, and returns how many
 // packets the rings have handed out, and how many the kernel has metered.
 func (p *port) look(to *look) (delivered, metered uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	text, times := p.rings.State()
 	if !p.frozen {
 		p.read()
-		if p.again != nil {
-			_ = p.again() // tried again with the next look
-		}
 	}
+	p.outage.look(&p.seen, p.rings.Counts(), text != "", times)
 	row := func(stage, reason string, packets, bytes uint64, lost bool) {
 		to.rows = append(to.rows, LiveRow{Interface: p.name, Stage: stage, Reason: reason, Packets: packets, Bytes: bytes, Lost: lost})
 	}
-	s := sum{iface: p.name, slack: p.slack, elsewhere: p.seen.host, remedy: moreBacklog}
+	s := sum{iface: p.name, slack: p.slack, outage: p.outage.packets, elsewhere: p.seen.host, remedy: p.remedy()}
 	from := "the interface"
 	if p.nic != nil {
 		c := &p.seen.nic
-		s.in = c.Packets
+		s.in = c.all()
 		row(StageNIC, "received", c.Packets, c.Bytes, false)
+		row(StageNIC, "sent", c.Sent, c.SentBytes, false)
 		for _, r := range c.Lost {
-			row(StageNIC, r.Reason, r.Packets, 0, true)
+			row(StageNIC, r.Reason, r.Packets, 0, r.Lost)
 		}
 	}
 	if p.filter != nil {
@@ -237,7 +294,8 @@ func (p *port) look(to *look) (delivered, metered uint64) {
 			}
 			row(StageFilter, v.verdict+" "+v.reason, v.packets, v.bytes, v.lost)
 		}
-		if p.nic != nil {
+		delivered = p.lookFeeds(to, row)
+		if p.nic != nil && !p.merged {
 			s.between, s.out = from+" and the filter", all
 			if p.native {
 				s.elsewhere, s.remedy = 0, ""
@@ -245,19 +303,50 @@ func (p *port) look(to *look) (delivered, metered uint64) {
 			to.sums = append(to.sums, s)
 		}
 		from = "the filter"
-		s = sum{iface: p.name, slack: p.slack, elsewhere: p.seen.host, remedy: moreBacklog, in: passed}
+		s = sum{iface: p.name, slack: p.slack, outage: p.outage.packets, elsewhere: p.seen.host, remedy: p.remedy(), in: passed}
 		if sent, arrived := p.seen.steered[0], p.seen.steered[1]; sent > 0 {
 			to.sums = append(to.sums, sum{iface: p.name, between: "the filter and the CPUs it steers to", in: sent, out: arrived, slack: p.slack})
 			s.in = passed - min(passed, sent) + arrived
 		}
 	}
+	row(StageNIC, "outages, of which nobody knows what they lost", times, 0, true)
 	c := p.rings.Counts()
 	row(StageRing, "taken", c.Packets, c.Bytes, false)
 	row(StageRing, "full", c.Dropped, 0, true)
-	if p.nic != nil || p.filter != nil {
+	if p.nic != nil && !p.merged || p.filter != nil {
 		s.between, s.out = from+" and the rings", c.Packets+c.Dropped
 		to.sums = append(to.sums, s)
 	}
-	to.sums = append(to.sums, sum{iface: p.name, between: "the rings and their readers", in: c.Packets, out: c.Delivered})
-	return c.Delivered, metered
+	to.sums = append(to.sums, sum{iface: p.name, between: "the rings and their readers", in: c.Packets, out: c.Delivered, waits: c.Waiting})
+	return delivered + c.Delivered, metered
+}
+
+// lookFeeds adds the rows and sums of the feeds to a look, and returns how many
+// packets they have handed out.
+func (p *port) lookFeeds(to *look, row func(stage, reason string, packets, bytes uint64, lost bool)) uint64 {
+	if len(p.feeds) == 0 {
+		return 0
+	}
+	fed := uint64(0)
+	for _, v := range p.seen.filter {
+		if v.fed {
+			fed += v.packets
+		}
+	}
+	var all xdp.FeedStats
+	held := false
+	for _, f := range p.feeds {
+		s := f.Stats()
+		held = held || s.Held > 0
+		all.Taken, all.Full, all.Packets, all.Bytes = all.Taken+s.Taken, all.Full+s.Full, all.Packets+s.Packets, all.Bytes+s.Bytes
+	}
+	waits := uint64(0)
+	if held { // nobody counts them, and they may be all that is not handed out
+		waits = all.Taken - min(all.Taken, all.Packets)
+	}
+	row(StageFeed, "taken", all.Taken, all.Bytes, false)
+	row(StageFeed, "full", all.Full, 0, true)
+	to.sums = append(to.sums, sum{iface: p.name, between: "the filter and the feeds", in: fed, out: all.Taken},
+		sum{iface: p.name, between: "the feeds and their readers", in: all.Taken, out: all.Packets, waits: waits})
+	return all.Packets
 }

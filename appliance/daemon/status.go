@@ -81,6 +81,9 @@ func (l *Live) Status() Status {
 	out.RTP, out.Bits = rate(&s.rtp, rtp), rate(&s.bits, bits)
 	for _, p := range l.ports {
 		out.Rings = max(out.Rings, p.rings.Counts().Held)
+		for _, f := range p.feeds {
+			out.Rings = max(out.Rings, f.Stats().Held)
+		}
 		if text, _ := p.rings.State(); text != "" {
 			out.Down = append(out.Down, p.name+": "+text)
 		}

@@ -183,6 +183,7 @@ const (
 // without.
 func TestWrapped(t *testing.T) {
 	withoutRace(t)
+	t.Parallel()
 	captures := plainCaptures(t)
 	if len(captures) < 40 {
 		t.Errorf("%d plain captures", len(captures))

@@ -82,6 +82,7 @@ type killed struct {
 // the next start closes the others and says so.
 func TestKilled(t *testing.T) {
 	withoutRace(t)
+	t.Parallel()
 	// Two minutes of traffic, in which calls come fast and packets do not.
 	capture, _ := generate(t, traffic.Options{
 		Seed: 31, Calls: 240, Rate: 2, Talk: traffic.Length{Mean: time.Second},

@@ -299,7 +299,7 @@ func TestLive(t *testing.T) {
 		{"XDP in front of the stack", []string{"--dedicated", "--xdp", "generic", "--meter", "user", "--rings", "1"}, false},
 		{"measured in the kernel", []string{"--dedicated", "--rings", "1"}, true},
 		{"measured in the kernel, three rings", []string{"--dedicated", "--rings", "3"}, true},
-		{"two interfaces, one of them down", []string{"--dedicated", "--rings", "1", "-i", "lo"}, true},
+		{"two interfaces, one of them down", []string{"--dedicated", "--rings", "1", "-i", "spare"}, true},
 		{"steered to CPUs", []string{"--dedicated", "--rings", "2", "--steer", "cpu"}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -308,6 +308,10 @@ func TestLive(t *testing.T) {
 			}
 			t.Parallel()
 			l := wire(t, 2)
+			spare := l.Command(context.Background(), netns.B, "ip", "link", "add", "spare", "type", "veth", "peer", "name", "other")
+			if out, err := spare.CombinedOutput(); err != nil {
+				t.Fatalf("make another interface: %v: %s", err, out)
+			}
 			v := listen(t, l, tc.args...)
 			if sent := send(t, l, frames, replay.Options{Speed: 1, Retry: true}); sent != uint64(len(frames)) {
 				t.Fatalf("sent %d frames of %d", sent, len(frames))
@@ -389,8 +393,8 @@ func TestLiveRecorded(t *testing.T) {
 		name, rules string
 		rows        []string // of the ledger, that are not 0
 	}{
-		{"whole", "default -> sip full, rtp full\n", []string{"filter meter+pass RTP whole"}},
-		{"headers", "default -> sip full, rtp header\n", []string{"filter meter+pass RTP header"}},
+		{"whole", "default -> sip full, rtp full\n", []string{"filter meter+feed RTP whole", "feed taken"}},
+		{"headers", "default -> sip full, rtp header\n", []string{"filter meter+feed RTP header", "feed taken"}},
 		{"nothing", "default -> sip full, rtp none\n", []string{"filter meter RTP"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -32,6 +32,7 @@ func someTraffic(t *testing.T, seed uint64) (string, *traffic.Truth) {
 // itself, with a queue and without.
 func TestReconnect(t *testing.T) {
 	withoutRace(t)
+	t.Parallel()
 	path, truth := someTraffic(t, 111)
 	capture := readFile(t, path)
 	for _, tc := range []struct {

@@ -145,6 +145,7 @@ func fill(t *testing.T, path string, size int) {
 // elsewhere; all goes on by itself when there is room again, and the records are
 // the truth.
 func TestSpoolFull(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it waits for disks to be looked at")
 	}

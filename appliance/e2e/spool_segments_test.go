@@ -79,6 +79,7 @@ func capinfosCount(t *testing.T, path string) uint64 {
 // count the packets that the index counts, and so is one that was cut at any
 // byte, after its repair.
 func TestSpoolSegments(t *testing.T) {
+	t.Parallel()
 	need(t, "tshark", "capinfos", "zstd", "lz4")
 	o, err := traffic.Preset("mixed")
 	if err != nil {

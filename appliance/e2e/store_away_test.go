@@ -168,6 +168,7 @@ func (a *awayTest) end(t *testing.T) {
 // lost, all comes in order and by itself, each call is there once, and is true.
 func TestDatabaseAway(t *testing.T) {
 	withoutRace(t)
+	t.Parallel()
 	t.Run("stopped", func(t *testing.T) { testDatabaseStopped(t, 71) })
 	t.Run("stopped, live", func(t *testing.T) { testDatabaseStopped(t, 76, "--replay", "--replay-pps", "1000000") }) // which waits for no database
 	t.Run("killed", testDatabaseKilled)

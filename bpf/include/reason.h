@@ -22,8 +22,13 @@ enum rs_reason {
 	RS_OVER_OPTIONS,
 	RS_OVER_METHOD,
 	RS_NO_HEADROOM, /* metered, but there was no room for its note */
+	RS_FEED_FULL,   /* metered, but there was no room in the feed */
 	/* metered and dropped */
 	RS_METERED,
+	/* metered, put into the feed, and dropped */
+	RS_FED_HEADER, /* cut */
+	RS_FED_FULL,
+	RS_FED_SAMPLE, /* as RS_METERED_SAMPLE */
 	/* metered, and passed with a note */
 	RS_METERED_HEADER, /* cut */
 	RS_METERED_FULL,
@@ -60,7 +65,7 @@ enum rs_reason {
 	RS_IS_RTP,          /* the meter decides */
 };
 
-#define RS_LAST_DROP RS_NO_HEADROOM
+#define RS_LAST_DROP RS_FEED_FULL
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

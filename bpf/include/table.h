@@ -128,6 +128,14 @@ struct {
 volatile const __u32 table_buckets = 0; /* entries of streams; 0: nothing is metered */
 volatile const __u64 table_seed = 0;
 
+/*
+ * table_unknown is the policy (enum rs_policy) of a stream that no SDP has named
+ * yet, for as many packets: what a rule wants of a call includes what came before
+ * user space had read its SDP and published the address.
+ */
+volatile const __u32 table_unknown = RS_METER;
+#define TABLE_UNKNOWN 512
+
 #define TABLE_ONCE(x) (*(volatile __typeof__(x) *)&(x))
 
 /*
@@ -348,6 +356,8 @@ static __always_inline int table_meter(struct rs_bucket *b, struct rs_rests *res
 	policy = TABLE_ONCE(b->policy[s]);
 	if (policy == RS_UNKNOWN)
 		policy = slot->policy;
+	if (policy == RS_UNKNOWN && b->entries[s].hot.packets <= TABLE_UNKNOWN)
+		policy = table_unknown;
 	if (policy == RS_FULL)
 		return TABLE_FULL;
 	if (slot->class == RS_EVENT || (p->seq & 0xff) == 0)

@@ -20,6 +20,8 @@
 // is not later. So the clocks of a source are the order in which its frames
 // are read; they do not depend on how many workers share the reading. Of two
 // sources with equal clocks, Seq decides, which numbers the frames.
+// The clocks of live sources go on also where the system's time of day is set
+// back, and are ahead of Time from then on (Steady).
 package frame
 
 // LinkType is a link-layer header type, by its LINKTYPE_ number in the pcap

@@ -134,6 +134,10 @@ func (m *monotonic) read(v uint64, begun, anew bool) (reset bool) {
 		m.sum += v - m.last
 	case m.last < wrap && m.last >= wrap/4*3 && v < wrap/4:
 		m.sum += v + wrap - m.last
+	case m.last-v < m.last/16:
+		// Some drivers add up what their queues count while they count, and come to
+		// a little less than before. What began anew is much less.
+		return false
 	default:
 		m.sum += v
 		reset = true

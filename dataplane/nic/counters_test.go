@@ -17,6 +17,7 @@ func TestMonotonic(t *testing.T) {
 		{"wraps at 32 bits", []uint64{0xfffffff0, 0x10}, 0x20, 0},
 		{"wraps twice", []uint64{0xf0000000, 0x10000000, 0xf0000000, 5}, 0x20000000 + 0xe0000000 + 0x10000005, 0},
 		{"began anew near 32 bits", []uint64{0xfffffff0, 0x50000000}, 0x50000000, 1},
+		{"a little less than before", []uint64{1000, 100_000, 99_990, 100_005}, 99_005, 0},
 		{"began anew beyond 32 bits", []uint64{1 << 40, 7}, 7, 1},
 	} {
 		var m monotonic

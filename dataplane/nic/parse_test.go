@@ -165,7 +165,7 @@ func TestUsers(t *testing.T) {
 	} {
 		for _, l := range links {
 			if l.name == name {
-				if got := users(l, links, addresses, routes); !reflect.DeepEqual(got, want) {
+				if got, routed := users(l, links, addresses, routes); !reflect.DeepEqual(got, want) || routed != (name == "eth4") {
 					t.Errorf("%s: %q, want %q", name, got, want)
 				}
 			}

@@ -14,18 +14,19 @@ import (
 
 // State is what an interface is, at the moment.
 type State struct {
-	Name    string
-	Index   int
-	MAC     net.HardwareAddr
-	Up      bool // set up
-	Carrier bool // has a link
-	Promisc bool
-	MTU     int
-	Speed   int    // Mbit/s; 0: not known
-	Kind    string // of a virtual interface: veth, bond, vlan, …; empty for hardware
-	Driver  string // empty: not known
-	Bus     string // place on the bus, such as 0000:3b:00.0
-	NUMA    int    // node; -1: not known, or the machine has one
+	Name     string
+	Index    int
+	MAC      net.HardwareAddr
+	Up       bool // set up
+	Carrier  bool // has a link
+	Promisc  bool
+	Loopback bool // it receives what it sends
+	MTU      int
+	Speed    int    // Mbit/s; 0: not known
+	Kind     string // of a virtual interface: veth, bond, vlan, …; empty for hardware
+	Driver   string // empty: not known
+	Bus      string // place on the bus, such as 0000:3b:00.0
+	NUMA     int    // node; -1: not known, or the machine has one
 
 	Queues    int // to receive, in use
 	MaxQueues int // that there could be
@@ -39,7 +40,7 @@ type State struct {
 	Slaves []string // of a bond or bridge
 
 	Addresses    []netip.Prefix // of its own
-	DefaultRoute bool           // a default route leads to it
+	DefaultRoute bool           // a default route leads to it, or to what stands on it
 	users        []string       // why the host itself needs it
 }
 
@@ -59,6 +60,7 @@ func (n *NIC) State() (State, error) {
 	s := State{
 		Name: l.name, Index: l.index, MAC: l.mac, MTU: l.mtu, Kind: l.kind, XDP: l.xdp, Queues: l.queues, MaxQueues: l.queues,
 		Up: l.flags&unix.IFF_UP != 0, Carrier: l.carrier, Promisc: l.flags&unix.IFF_PROMISC != 0,
+		Loopback: l.flags&unix.IFF_LOOPBACK != 0,
 	}
 	if err := n.hardware(&s); err != nil {
 		return State{}, fmt.Errorf("read state of %s: %w", l.name, err)
@@ -133,7 +135,7 @@ func (n *NIC) relations(s *State, l link) error {
 	if err != nil {
 		return err
 	}
-	s.Addresses, s.DefaultRoute = addresses[l.index], routes[l.index]
+	s.Addresses = addresses[l.index]
 	for _, other := range links {
 		if other.index == l.master {
 			s.Master = other.name
@@ -142,15 +144,14 @@ func (n *NIC) relations(s *State, l link) error {
 			s.Slaves = append(s.Slaves, other.name)
 		}
 	}
-	s.users = users(l, links, addresses, routes)
+	s.users, s.DefaultRoute = users(l, links, addresses, routes)
 	return nil
 }
 
 // users says why the host needs an interface: for its addresses and routes, or
 // for those of what stands on it: the bond or bridge that it belongs to, and
-// VLANs.
-func users(l link, links []link, addresses map[int][]netip.Prefix, routes map[int]bool) []string {
-	var out []string
+// VLANs. Any of them may have a default route.
+func users(l link, links []link, addresses map[int][]netip.Prefix, routes map[int]bool) (out []string, routed bool) {
 	if l.flags&unix.IFF_LOOPBACK != 0 {
 		out = append(out, l.name+" is the loopback interface")
 	}
@@ -164,7 +165,7 @@ func users(l link, links []link, addresses map[int][]netip.Prefix, routes map[in
 			}
 		}
 		if routes[l.index] {
-			out = append(out, "a default route leads to "+l.name)
+			out, routed = append(out, "a default route leads to "+l.name), true
 		}
 		for _, other := range links {
 			if (other.index == l.master || other.below == l.index) && !seen[other.index] {
@@ -173,5 +174,5 @@ func users(l link, links []link, addresses map[int][]netip.Prefix, routes map[in
 			}
 		}
 	}
-	return out
+	return out, routed
 }

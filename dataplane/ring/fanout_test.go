@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -101,11 +102,14 @@ func where(t *testing.T, s *Set, tx *sender, frames [][]byte) []int {
 func TestFanoutByFlow(t *testing.T) {
 	const rings, flows = 4, 200
 	wrap := map[string]func([]byte) []byte{
-		"plain":              func(b []byte) []byte { return b },
-		"tagged":             func(b []byte) []byte { return tagged(b, 0x8100, 5) },
-		"tagged twice":       func(b []byte) []byte { return tagged(tagged(b, 0x8100, 5), 0x88a8, 6) },
-		"noted":              func(b []byte) []byte { return noted(b, 1, uint32(len(b)), now()) },
-		"tagged behind note": func(b []byte) []byte { b = tagged(b, 0x8100, 5); return noted(b, 1, uint32(len(b)), now()) },
+		"plain":        func(b []byte) []byte { return b },
+		"tagged":       func(b []byte) []byte { return tagged(b, 0x8100, 5) },
+		"tagged twice": func(b []byte) []byte { return tagged(tagged(b, 0x8100, 5), 0x88a8, 6) },
+		"noted":        func(b []byte) []byte { return noted(b, 1, uint32(len(b)), time.Now().UnixNano()) },
+		"tagged behind note": func(b []byte) []byte {
+			b = tagged(b, 0x8100, 5)
+			return noted(b, 1, uint32(len(b)), time.Now().UnixNano())
+		},
 	}
 	for _, tc := range []struct {
 		mode FanoutMode
@@ -194,7 +198,7 @@ func TestFanoutHashOfNotes(t *testing.T) {
 	var frames [][]byte
 	for i := range 40 {
 		b := packet{id: uint64(i), src: 1, dst: 2, sport: uint16(i), dport: 9}.bytes()
-		frames = append(frames, noted(b, 1, uint32(len(b)), now()))
+		frames = append(frames, noted(b, 1, uint32(len(b)), time.Now().UnixNano()))
 	}
 	to := where(t, s, newSender(t, "vtx"), frames)
 	for i, r := range to {

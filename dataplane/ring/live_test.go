@@ -28,7 +28,7 @@ func TestBytesAsSent(t *testing.T) {
 	}
 	s := open(t, Options{Index: 3})
 	tx := newSender(t, "vtx")
-	before := now()
+	before := time.Now().UnixNano()
 	for _, b := range sent {
 		tx.send(b)
 	}
@@ -40,7 +40,7 @@ func TestBytesAsSent(t *testing.T) {
 		if f.Iface != 3 || f.Seq != uint64(i)<<16|3<<8 || f.Link != frame.LinkEthernet || f.Lost != 0 || f.Metered {
 			t.Errorf("frame %d: interface %d, seq %x, link %d, lost %d, metered %v", i, f.Iface, f.Seq, f.Link, f.Lost, f.Metered)
 		}
-		if f.Time < before || f.Time > now() {
+		if f.Time < before || f.Time > time.Now().UnixNano() {
 			t.Errorf("frame %d: time %d is not between %d and now", i, f.Time, before)
 		}
 		i++
@@ -61,7 +61,7 @@ func TestNotesLive(t *testing.T) {
 	s := open(t, Options{})
 	tx := newSender(t, "vtx")
 	b := datagram(1, 2, 200)
-	at := now()
+	at := time.Now().UnixNano()
 	tx.send(noted(b, 1, 200, at))
 	tx.send(tagged(noted(b[:54], 2, 200, at+5), 0x8100, 9))
 	want := []frame.Frame{
@@ -137,7 +137,7 @@ func TestFilters(t *testing.T) {
 		s := open(t, Options{SnapLen: 100})
 		tx.send(datagram(1, 1, 99))
 		tx.send(datagram(1, 1, 300))
-		tx.send(noted(datagram(1, 1, 300), 0, 300, now()))
+		tx.send(noted(datagram(1, 1, 300), 0, 300, time.Now().UnixNano()))
 		var got []string
 		read(t, s.Ring(0), 3, func(f *frame.Frame) { got = append(got, fmt.Sprint(len(f.Data), " of ", f.Len)) })
 		if want := "99 of 99, 100 of 300, 100 of 300"; strings.Join(got, ", ") != want {

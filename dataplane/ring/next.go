@@ -22,8 +22,9 @@ const (
 // Ring is a frame.Source for one worker.
 type Ring struct {
 	options *Options
-	number  uint64 // low bits of Seq: interface and ring
-	hold    int64  // ns; see Mark
+	number  uint64                   // low bits of Seq: interface and ring
+	hold    int64                    // ns; see Mark
+	system  func() (at, ahead int64) // now, but in tests
 	mark    atomic.Int64
 	poll    [1]unix.PollFd // of the worker
 
@@ -37,10 +38,13 @@ type Ring struct {
 	closed   bool
 	count    uint64 // frames taken, for Seq
 	clock    int64  // of the frame before
-	promised int64  // mark by the system's clock
+	promised int64  // mark by the steady clock
+	entered  int64  // steady clock when the block was entered
+	ahead    int64  // and by how much it was ahead of the system's
 	owed     uint64 // dropped by the kernel, and not told by a frame yet
 	due      uint64 // number of the block whose first frame is to tell
 	losing   uint32 // told by the next frame
+	away     bool   // the interface was away: nobody knows how many frames that has lost
 	asked    int64  // when the kernel was asked for its drops last, ns
 	stats    Stats
 	idle     []*batch
@@ -57,8 +61,8 @@ func newRing(o *Options, i int) *Ring {
 	r := &Ring{
 		options: o,
 		number:  uint64(o.Index)<<8 | uint64(i),
-		hold:    holdBlocks * int64(o.BlockTimeout),
-		clock:   math.MinInt64, promised: math.MinInt64,
+		hold:    holdBlocks * int64(o.BlockTimeout), system: now,
+		clock: math.MinInt64, promised: math.MinInt64,
 	}
 	r.walk.snap = uint32(o.SnapLen)
 	r.mark.Store(math.MinInt64)
@@ -66,9 +70,9 @@ func newRing(o *Options, i int) *Ring {
 }
 
 // Mark is frame.Source's: beyond what was delivered, and on a quiet link a few
-// block timeouts (the hold) behind the system's clock, but not beyond what waits
-// in the ring. A frame that was under way for longer than the hold keeps its
-// Time; its Clock is the mark.
+// block timeouts (the hold) behind the steady clock (frame.Steady), but not beyond
+// what waits in the ring. A frame that was under way for longer than the hold keeps
+// its Time; its Clock is the mark.
 func (r *Ring) Mark() int64 { return r.mark.Load() }
 
 // Next is frame.Source's. It waits for a block for up to 2 ms. An interface that
@@ -96,16 +100,17 @@ func (r *Ring) take() (*frame.Batch, error) {
 			}
 			continue
 		}
-		at := int64(math.MinInt64)
-		if r.socket == nil || !r.socket.ready() {
-			// A block that is handed over between the two looks is younger than at.
-			at = now()
+		if r.socket != nil && r.socket.ready() {
+			r.enter()
+			continue
 		}
+		// A block that is handed over between the two looks is younger than at.
+		at, ahead := r.system()
 		switch {
 		case r.socket != nil && r.socket.ready():
 			r.enter()
 		case r.socket != nil && !r.socket.drained():
-			r.quiet(at)
+			r.quiet(at, ahead)
 			return nil, nil
 		case len(r.fresh) > 0:
 			r.turn()
@@ -114,7 +119,7 @@ func (r *Ring) take() (*frame.Batch, error) {
 			r.end()
 			return nil, io.EOF
 		default:
-			r.quiet(at)
+			r.quiet(at, ahead)
 			return nil, nil
 		}
 	}
@@ -127,6 +132,7 @@ func (r *Ring) enter() {
 	s.next = (s.next + 1) % len(s.refs)
 	s.seq = host.Uint64(s.block(r.current)[blockSeq:])
 	s.refs[r.current].Store(1) // ours, until the last frame is taken
+	r.entered, r.ahead = r.system()
 	r.walk.link = s.link
 	r.walk.enter(s.block(r.current))
 	r.stats.Blocks++
@@ -152,10 +158,11 @@ func (r *Ring) fill() *frame.Batch {
 			frames = frames[:len(frames)-1]
 			break
 		}
-		if f.Time < r.promised {
+		clock := frame.Clock(f.Time, r.entered, r.ahead)
+		if clock < r.promised {
 			r.stats.Late++
 		}
-		r.clock = max(f.Time, r.clock+1, low)
+		r.clock = max(clock, r.clock+1, low)
 		f.Clock = r.clock
 		f.Seq = r.count<<16 | r.number
 		f.Iface = r.options.Index
@@ -168,6 +175,9 @@ func (r *Ring) fill() *frame.Batch {
 		r.idle = append(r.idle, b)
 		s.release(r.current)
 		return nil
+	}
+	if r.away {
+		r.losing, r.away = max(r.losing, 1), false
 	}
 	frames[0].Lost, r.losing = r.losing, 0
 	r.stats.Packets += uint64(len(frames))
@@ -205,15 +215,17 @@ func (r *Ring) free(b *batch) {
 }
 
 // quiet is what is done when there was nothing to take at that time.
-func (r *Ring) quiet(at int64) {
+func (r *Ring) quiet(at, ahead int64) {
 	to := at - r.hold
 	r.poll[0] = unix.PollFd{Fd: -1}
 	if s := r.socket; s != nil {
-		to = min(to, s.oldest())
+		if waits := s.oldest(); waits < math.MaxInt64 {
+			to = min(to, frame.Clock(waits, at, ahead))
+		}
 		if s.pollable() {
 			r.poll[0] = unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN}
 		}
-		if at-r.asked > askInterval || at < r.asked {
+		if at-r.asked > askInterval {
 			r.ask()
 			r.asked = at
 		}

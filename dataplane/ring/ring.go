@@ -65,6 +65,12 @@ type Options struct {
 	SocketFilter  int
 	ClassicFilter []unix.SockFilter
 
+	// Prepare, if not nil, is called before the rings are opened for an interface
+	// that has come again, in the network namespace of the Set: what filters
+	// frames has to be there before the first one. Where it fails nothing is
+	// captured, and it is tried again.
+	Prepare func() error
+
 	Promiscuous bool // also frames for other hosts; what a mirror port sends is such
 	Outgoing    bool // also what this host sends; usually not wanted
 }
@@ -189,6 +195,15 @@ func (s *Set) open(l link) error {
 		r.hand(sockets[i])
 	}
 	return nil
+}
+
+// interrupted says that frames may have gone by while nothing was captured.
+func (s *Set) interrupted() {
+	for _, r := range s.rings {
+		r.mu.Lock()
+		r.away = true
+		r.mu.Unlock()
+	}
 }
 
 // Stop ends the capture: no frame is taken any more. What has arrived in the

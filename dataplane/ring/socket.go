@@ -67,6 +67,21 @@ func (s *socket) packets() uint32 {
 	return atomic.LoadUint32((*uint32)(unsafe.Pointer(&s.mem[s.next*s.size+blockPackets])))
 }
 
+// frames is how many are in the blocks from the next one on.
+func (s *socket) frames() (n uint64) {
+	for k := range len(s.refs) {
+		i := (s.next + k) % len(s.refs)
+		if s.refs[i].Load() != 0 {
+			break
+		}
+		n += uint64(atomic.LoadUint32((*uint32)(unsafe.Pointer(&s.mem[i*s.size+blockPackets]))))
+		if !s.handed(i) {
+			break
+		}
+	}
+	return n
+}
+
 // drained reports whether nothing is in the ring that is not out, provided that
 // nothing comes in.
 func (s *socket) drained() bool { return !s.ready() && s.packets() == 0 }

@@ -3,8 +3,8 @@ package ring
 import "ringside/dataplane/frame"
 
 // Stats are what one ring, or all of a Set, have done since they were opened.
-// They only grow. Received = Packets + Drops + Damaged + what waits in the ring:
-// once a ring is drained the sum is exact.
+// But for Waiting they only grow. Received = Packets + Drops + Damaged + Waiting:
+// once nothing comes any more the sum is exact.
 //
 // Frames that were lost before the socket are not in it: in the card (its own
 // statistics), in the backlog of a CPU (/proc/net/softnet_stat, second column;
@@ -20,6 +20,7 @@ type Stats struct {
 	Notes    uint64 // notes of the filter taken off
 	Late     uint64 // frames that came behind what Mark said by the system's clock
 	Damaged  uint64 // frames that could not be found in their block
+	Waiting  uint64 // frames in the ring that were not delivered yet
 }
 
 func (s *Stats) add(o *Stats) {
@@ -32,6 +33,7 @@ func (s *Stats) add(o *Stats) {
 	s.Notes += o.Notes
 	s.Late += o.Late
 	s.Damaged += o.Damaged
+	s.Waiting += o.Waiting
 }
 
 // Stats sums up the rings.
@@ -50,7 +52,22 @@ func (r *Ring) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ask()
-	return r.stats
+	s := r.stats
+	s.Waiting = r.waiting()
+	return s
+}
+
+// waiting is how many frames are in the ring: in the block that is being read, in
+// those that are to be read, and in that which the kernel fills.
+func (r *Ring) waiting() uint64 {
+	n := uint64(r.walk.left)
+	if r.socket != nil {
+		n += r.socket.frames()
+	}
+	for _, s := range r.fresh {
+		n += s.frames()
+	}
+	return n
 }
 
 // ask adds up the kernel's counters. They are reset by reading (packet_getsockopt

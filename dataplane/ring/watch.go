@@ -204,9 +204,19 @@ func (w *watch) check() {
 		}
 	}
 	if w.index == 0 && l.up {
-		l, w.failed = w.open(l)
+		if w.failed = w.prepare(); w.failed == nil {
+			l, w.failed = w.open(l)
+		}
 	}
 	w.observe(l)
+}
+
+// prepare lets others do what they have to before the rings are opened again.
+func (w *watch) prepare() error {
+	if w.astray != nil || w.set.options.Prepare == nil {
+		return w.astray
+	}
+	return w.set.options.Prepare()
 }
 
 // open opens the rings for an interface, and looks at it anew. What netlink told
@@ -249,6 +259,7 @@ func (w *watch) tell(text, name string, index int) {
 	s := &w.state
 	if s.Capturing && text != capturing {
 		s.Interruptions++
+		w.set.interrupted()
 	}
 	s.Capturing, s.Text, s.Index = text == capturing, text, index
 	if name != "" {

@@ -216,9 +216,9 @@ func TestNoXDP(t *testing.T) {
 		{"shared", Options{}, "shared with the host"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.o.Settings = DefaultSettings()
+			tc.o.Settings, tc.o.MeterSlots, tc.o.Feeds = DefaultSettings(), 1024, 1 // not to be had there
 			f := opens(t, l, tc.o)
-			if f.Mode() != None || !strings.Contains(f.Why(), tc.why) || f.SocketFilter() < 0 || f.Meters() != nil {
+			if f.Mode() != None || !strings.Contains(f.Why(), tc.why) || f.SocketFilter() < 0 || f.Meters() != nil || len(f.Feeds()) > 0 {
 				t.Errorf("mode %s, why %q, socket filter %d", f.Mode(), f.Why(), f.SocketFilter())
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ringside/bpf"
+	"ringside/dataplane/frame"
 )
 
 // clockEvery is how often the program is told what time it is. Programs read
@@ -24,6 +25,22 @@ func (f *Filter) setClock() error {
 		return fmt.Errorf("set the filter's clock: %w", err)
 	}
 	return nil
+}
+
+// now is the steady clock of live sources, ns since the Unix epoch, and by how much
+// it is ahead of the system's time of day. It is asked for each batch of a feed, and
+// when a feed is quiet for its mark, never for the time of a frame.
+func now() (at, ahead int64) {
+	for range 3 { // a thread that is stopped between the two readings sees a clock that was set
+		var wall, mono unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_REALTIME, &wall) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) != nil {
+			return 0, 0 // they cannot fail; the mark then stays where it is
+		}
+		if at, ahead = frame.Live.At(wall.Nano(), mono.Nano()); ahead == 0 {
+			break
+		}
+	}
+	return at, ahead
 }
 
 // clockOffset is CLOCK_REALTIME - CLOCK_MONOTONIC in ns. Of some tries the quickest

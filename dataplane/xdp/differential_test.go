@@ -229,10 +229,14 @@ func FuzzFrame(f *testing.F) {
 		if action == xdpPass {
 			return
 		}
-		b := decoded(&d, data)
-		for _, p := range b.Packets {
-			if someOfPorts(p.Src.Port) || someOfPorts(p.Dst.Port) {
-				t.Errorf("dropped, with %+v in it", p)
+		for _, p := range decoded(&d, data).Packets {
+			if !someOfPorts(p.Src.Port) && !someOfPorts(p.Dst.Port) {
+				continue
+			}
+			// The inputs before may have left a first fragment behind that was dropped.
+			action, err := loaded(t, s, 0).program.Run(&ebpf.RunOptions{Data: data})
+			if err != nil || action != xdpPass {
+				t.Errorf("dropped, with %+v in it: %v", p, err)
 			}
 		}
 	})

@@ -224,10 +224,11 @@ func (m *Meters) copyEntry(slot uint32, to *entry) bool {
 }
 
 // Read copies the state of the stream in slot, and says how many packets are in
-// it. It fails if the kernel does not stop writing, which another try mends.
+// it. It fails if the slot was released, and if the kernel does not stop writing,
+// which another try mends.
 func (m *Meters) Read(slot uint32, to *[StateSize]byte) (packets uint32, ok bool) {
 	var e entry
-	if !m.copyEntry(slot, &e) {
+	if !m.copyEntry(slot, &e) || e.released() {
 		return 0, false
 	}
 	for i := range hotSize / 8 {

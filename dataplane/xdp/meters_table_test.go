@@ -381,6 +381,9 @@ func TestRelease(t *testing.T) {
 	if out := poll(m); len(out) != 0 {
 		t.Errorf("told of a stream that is released: %+v", out)
 	}
+	if _, ok := m.Read(slot, new([StateSize]byte)); ok {
+		t.Error("read a stream that is released")
+	}
 	used(7, 2)
 	if got := one(8, 9); got != toMeter {
 		t.Errorf("new stream in a slot that was released: result %d", got)

@@ -48,7 +48,7 @@ type (
 
 // load loads the test program with room for some streams in its table, or
 // skips.
-func load(tb testing.TB, slots int) *rig {
+func load(tb testing.TB, slots int, change ...func(*ebpf.CollectionSpec)) *rig {
 	tb.Helper()
 	if os.Geteuid() != 0 {
 		tb.Skip("loading kernel programs needs root")
@@ -62,6 +62,9 @@ func load(tb testing.TB, slots int) *rig {
 	}
 	if err := SizeTable(spec, slots); err != nil {
 		tb.Fatal(err)
+	}
+	for _, c := range change {
+		c(spec)
 	}
 	r := &rig{}
 	if err := spec.LoadAndAssign(&r.MetertestObjects, nil); err != nil {

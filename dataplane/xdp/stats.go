@@ -13,6 +13,7 @@ import (
 const (
 	Drop      = "drop"
 	Metered   = "meter"      // metered, and dropped
+	Fed       = "meter+feed" // metered, and put into a Feed, whole or cut
 	Delivered = "meter+pass" // metered, and passed behind a note, whole or cut
 	Cut       = "cut"        // passed, cut behind the headers (socket filter only)
 	Pass      = "pass"
@@ -26,6 +27,21 @@ type Row struct {
 	Bytes   uint64 // length of the frames as they were received
 }
 
+// Reasons for which RTP is dropped that was metered, and was to be delivered.
+const (
+	noHeadroom = "no headroom" // for its note
+	feedFull   = "feed full"
+)
+
+// Metered says whether the meter has counted the frames of a row.
+func (r *Row) Metered() bool {
+	switch r.Verdict {
+	case Metered, Fed, Delivered:
+		return true
+	}
+	return r.Verdict == Drop && (r.Reason == noHeadroom || r.Reason == feedFull)
+}
+
 // rows are the reasons and verdicts in the order of enum rs_reason, bpf/include/reason.h.
 var rows = [...]Row{
 	{Reason: "own traffic", Verdict: Drop},
@@ -36,8 +52,12 @@ var rows = [...]Row{
 	{Reason: "REGISTER over limit", Verdict: Drop},
 	{Reason: "OPTIONS over limit", Verdict: Drop},
 	{Reason: "request over limit", Verdict: Drop},
-	{Reason: "no headroom", Verdict: Drop},
+	{Reason: noHeadroom, Verdict: Drop},
+	{Reason: feedFull, Verdict: Drop},
 	{Reason: "RTP", Verdict: Metered},
+	{Reason: "RTP header", Verdict: Fed},
+	{Reason: "RTP whole", Verdict: Fed},
+	{Reason: "RTP sample", Verdict: Fed},
 	{Reason: "RTP header", Verdict: Delivered},
 	{Reason: "RTP whole", Verdict: Delivered},
 	{Reason: "RTP sample", Verdict: Delivered},

@@ -10,7 +10,8 @@
 // Mode and Why say; none of it makes capturing fail.
 //
 // Each frame gets one verdict for one reason, and is counted by it (Stats): the
-// sum is what the program received.
+// sum is what the program received. RTP that was metered and is to be recorded
+// comes through memory that the program writes (Feed), a source beside the rings.
 //
 // Everything is held by descriptors, attachments too. When the process ends,
 // however it ends, the kernel takes all of it back.
@@ -66,6 +67,16 @@ type Options struct {
 	Settings   Settings
 	MeterSlots int // streams that are metered in the kernel; 0: none. Only in XDP
 	Endpoints  int // room for addresses that SDP names; 0: 262,144
+
+	// What becomes of the first 512 packets of a stream that no SDP has named yet;
+	// Unknown: as Meter. Rules that may want RTP want it from its first packet.
+	Unnamed Policy
+
+	// RTP that is metered and delivered takes so many feeds instead of the rings,
+	// where the filter runs in the driver; 0: none. FeedMemory is for all of them
+	// together, bytes; each CPU has a part of it, of 64 KiB at the least.
+	Feeds      int
+	FeedMemory int64
 }
 
 // Limits of maps.
@@ -83,6 +94,7 @@ type Filter struct {
 	program *ebpf.Program
 	objects *ebpf.Collection
 	meters  *Meters
+	feeds   *feeds
 
 	mu    sync.Mutex // what follows
 	link  link.Link
@@ -100,10 +112,9 @@ func Open(o Options) (*Filter, error) {
 	if err := o.Settings.check(); err != nil {
 		return nil, err
 	}
-	// Kernels before 5.11 count maps as locked memory. Later ones do not mind.
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return nil, fmt.Errorf("raise the limit of locked memory, give CAP_SYS_RESOURCE: %w", err)
-	}
+	// Kernels before 5.11 count maps as locked memory. Where that cannot be raised and
+	// is too little, loading fails and says so.
+	_ = rlimit.RemoveMemlock()
 	f := &Filter{options: o, mode: None}
 	switch {
 	case !o.Dedicated:
@@ -159,8 +170,16 @@ func (f *Filter) load(read func() (*ebpf.CollectionSpec, error)) error {
 			return fmt.Errorf("count the CPUs: %w", err)
 		}
 		spec.Maps[bpf.PrefilterMapRsCpus].MaxEntries = uint32(cpus)
+		if err := f.sizeFeeds(spec, cpus); err != nil {
+			return err
+		}
+		if f.options.Unnamed != Unknown {
+			if err := spec.Variables[bpf.PrefilterVarTableUnknown].Set(uint32(f.options.Unnamed)); err != nil {
+				return fmt.Errorf("say what becomes of streams that are not named: %w", err)
+			}
+		}
 	} else {
-		f.options.MeterSlots = 0
+		f.options.MeterSlots, f.options.Feeds = 0, 0 // it only says yes or no
 	}
 	media := spec.Maps[bpf.PrefilterMapMedia]
 	media.MaxEntries, media.Flags = uint32(f.options.Endpoints), media.Flags|unix.BPF_F_NO_PREALLOC
@@ -192,6 +211,9 @@ func (f *Filter) begin() error {
 		}
 		f.meters = m
 	}
+	if err := f.openFeeds(); err != nil {
+		return err
+	}
 	return f.apply(&f.options.Settings)
 }
 
@@ -200,6 +222,9 @@ func (f *Filter) unload() {
 	if f.meters != nil {
 		f.meters.Close() // an error of munmap would be a bug, and the process goes on
 		f.meters = nil
+	}
+	if f.feeds != nil {
+		f.feeds.close()
 	}
 	if f.objects != nil {
 		f.objects.Close()
@@ -220,6 +245,9 @@ func (f *Filter) attach(index int) error {
 		if err != nil {
 			reasons = append(reasons, fmt.Errorf("attach XDP to %s in %s mode%s: %w", f.options.Iface, try.mode, remedy(err), err))
 			continue
+		}
+		if err := f.startFeeding(try.mode == Native); err != nil {
+			return errors.Join(err, l.Close())
 		}
 		f.link, f.mode = l, try.mode
 		switch {
@@ -317,6 +345,16 @@ func (f *Filter) SocketFilter() int {
 
 // Meters is the table of streams that the program meters, or nil. It is closed with the filter.
 func (f *Filter) Meters() *Meters { return f.meters }
+
+// Feeds are the sources of RTP that was metered and is delivered, as many as Options
+// asks for; none unless the filter runs in the driver and meters. They end when they
+// are told to, and with the filter; batches are to be released before that.
+func (f *Filter) Feeds() []*Feed {
+	if f.feeds == nil || f.Mode() != Native {
+		return nil
+	}
+	return f.feeds.of
+}
 
 // Close detaches the program and gives everything back. The filter must not be
 // used by anybody else afterwards.

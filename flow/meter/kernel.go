@@ -44,6 +44,11 @@ func Adopt(h *Hot, c *Cold, state []byte) {
 	c.quality.Add(weight, &in)
 }
 
+// Begun and Latest are the arrival of the first and the last packet of a stream in
+// the kernel, ns since the Unix epoch.
+func Begun(state []byte) int64  { return int64(binary.LittleEndian.Uint64(state[152:])) }
+func Latest(state []byte) int64 { return int64(binary.LittleEndian.Uint64(state[32:])) }
+
 // reader takes fields from the front of a state.
 type reader []byte
 

@@ -32,6 +32,7 @@ type command struct {
 var commands = []command{
 	{"gen", "write a capture file of generated calls, and the truth about it", gen},
 	{"send", "send a capture file, or a flood, on an interface", send},
+	{"live", "measure a live capture over a veth, beside tcpdump", live},
 }
 
 func main() {
