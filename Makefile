@@ -8,7 +8,7 @@ VERSION ?=
 RELEASE := $(if $(VERSION),-trimpath -ldflags '-X ringside/appliance/cli.tag=$(VERSION)')
 
 # Packages in which goroutines meet; they are tested with the race detector.
-RACE := ./flow ./dataplane/pcapin ./writer/... ./appliance/...
+RACE := ./flow ./dataplane/pcapin ./dataplane/ring ./dataplane/xdp ./writer/... ./appliance/...
 
 # How long each fuzz target runs, and how often each benchmark.
 FUZZTIME   ?= 5m

@@ -19,6 +19,7 @@ import (
 // Where the host itself is an end of the calls, what it sends is half of them. And
 // what its card merges is no gap in the ledger.
 func TestLiveOnTheHostOfCalls(t *testing.T) {
+	withoutRace(t)
 	for _, gro := range []bool{false, true} {
 		t.Run(fmt.Sprint("GRO ", gro), func(t *testing.T) {
 			l := wire(t, 1)

@@ -386,6 +386,7 @@ func TestLiveStops(t *testing.T) {
 // TestLiveRecorded: packets of calls that rules name come to the spool, although
 // the kernel measures their RTP, whole or cut as the rules say; and all of them.
 func TestLiveRecorded(t *testing.T) {
+	withoutRace(t)
 	path, _ := generate(t, everyScenario(12))
 	frames := framesOf(t, path)
 	want := readBack(t, path)
@@ -460,6 +461,7 @@ func packetsIn(t *testing.T, dir string) map[string]int {
 // TestLiveFilter: a filter leaves out of a live capture what it leaves out of a
 // file; and what is left goes to the store.
 func TestLiveFilter(t *testing.T) {
+	withoutRace(t)
 	path, _ := generate(t, everyScenario(8))
 	const only = "port 5060 and not host 10.100.0.5"
 	out, _ := ringside(t, 0, "read", "--json", "-", "--dedup", "off", "-q", "--filter", only, path)
@@ -516,6 +518,7 @@ func TestLiveKeepsHost(t *testing.T) {
 // TestLiveKilled: nothing is left on an interface whose capture was killed, and
 // the next one begins.
 func TestLiveKilled(t *testing.T) {
+	withoutRace(t)
 	l := wire(t, 1)
 	v := listen(t, l, "--dedicated")
 	programs := func() string {
@@ -543,6 +546,7 @@ func TestLiveKilled(t *testing.T) {
 // TestLiveInterface: an interface that goes down and comes up is said to be
 // down, is captured again, and what came over it is accounted for.
 func TestLiveInterface(t *testing.T) {
+	withoutRace(t)
 	path, _ := generate(t, everyScenario(8))
 	frames := framesOf(t, path)
 	for _, tc := range []struct {

@@ -424,6 +424,7 @@ func checkMedia(c *record.Call) error {
 // TestSippFile: calls of sipp that tcpdump captures at a mirror port are read with the
 // outcomes and the quality that they had.
 func TestSippFile(t *testing.T) {
+	withoutRace(t)
 	t.Parallel()
 	l := mirrored(t)
 	path := filepath.Join(t.TempDir(), "sipp.pcap")
@@ -437,6 +438,7 @@ func TestSippFile(t *testing.T) {
 // TestSippLive: calls of sipp are captured live at a mirror port, with the records that
 // a capture file of one of the parties gives.
 func TestSippLive(t *testing.T) {
+	withoutRace(t)
 	for _, tc := range []struct {
 		name string
 		args []string

@@ -248,11 +248,9 @@ func readBoth(t *testing.T, e *export, file, server, capture string, flags ...st
 // of generated calls is what SQLite gives back and what was reported, field by
 // field; and it is true.
 func TestStoreTruth(t *testing.T) {
+	withoutRace(t)
 	server := startMariaDB(t)
-	calls := 6
-	if testing.Short() {
-		calls = 2
-	}
+	const calls = 6
 	check := func(t *testing.T, name string, o traffic.Options) {
 		path, truth := generate(t, o)
 		var e export

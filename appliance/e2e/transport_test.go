@@ -98,6 +98,7 @@ func TestPresets(t *testing.T) {
 
 // TestFragments reads large messages and large RTP packets in fragments.
 func TestFragments(t *testing.T) {
+	withoutRace(t)
 	l16, err := traffic.ParseCodec("L16")
 	if err != nil {
 		t.Fatal(err)
