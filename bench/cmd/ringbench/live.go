@@ -18,6 +18,8 @@ type liveSettings struct {
 	runs, calls            int
 	span                   time.Duration
 	share                  bool
+	free                   float64
+	tries                  int
 	parts                  []string
 }
 
@@ -29,7 +31,7 @@ var liveParts = []struct {
 	{"filter", "cost of a frame in the pre-filter and in the meter, beside the floor", liveFilter},
 	{"rate", "the rate at which ringside, and tcpdump, begin to lose", liveRate},
 	{"curve", "what is delivered of what is offered, up to twice that rate", liveCurve},
-	{"cost", "processor time for a packet, at a rate at which nobody loses", liveCost},
+	{"cost", "processor time for a packet, at a modest rate", liveCost},
 	{"steer", "share of each of 4 rings of 1,000 flows", liveSteer},
 }
 
@@ -65,6 +67,8 @@ func parseLive(args []string, out io.Writer) (*liveSettings, error) {
 	fs.IntVar(&s.runs, "runs", 3, "`NUMBER` of rounds, in which all take turns")
 	fs.IntVar(&s.calls, "calls", 500, "`NUMBER` of calls at the same time, of two streams each")
 	fs.DurationVar(&s.span, "span", time.Second, "`TIME` for which RTP is sent in each run")
+	fs.Float64Var(&s.free, "free", 1e-5, "`SHARE` that may be lost where nothing is said to be lost")
+	fs.IntVar(&s.tries, "tries", 3, "`NUMBER` of times that a rate is tried, since the machine may be elsewhere")
 	fs.BoolVar(&s.share, "share", false, "let the receiving thread share its core with programs as equals (default: it runs before them)")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -93,6 +97,8 @@ func parseLive(args []string, out io.Writer) (*liveSettings, error) {
 		return nil, fmt.Errorf("%d runs: 1 to 100", s.runs)
 	case s.calls < 1 || s.calls > 20000:
 		return nil, fmt.Errorf("%d calls: 1 to 20000", s.calls)
+	case !(s.free >= 0 && s.free < 1) || s.tries < 1:
+		return nil, fmt.Errorf("a share of %v, %d tries: 0 to 1, at least one", s.free, s.tries)
 	case s.span < 100*time.Millisecond || s.span > time.Minute:
 		return nil, fmt.Errorf("span %v: 100ms to 1m", s.span)
 	}

@@ -22,6 +22,8 @@ func TestLiveUsage(t *testing.T) {
 		{"runs", "--runs 0", "0 runs"},
 		{"calls", "--calls 0", "0 calls"},
 		{"span", "--span 1ms", "span 1ms"},
+		{"share", "--free 2", "share of 2"},
+		{"tries", "--tries 0", "0 tries"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := run(t.Context(), append([]string{"live"}, strings.Fields(tc.args)...), new(bytes.Buffer))

@@ -8,7 +8,7 @@ import (
 )
 
 // filterRate is a rate at which nothing is lost, and the receiving thread has as
-// much to do at a time as when it is saturated. Flat out, every second frame is
+// much to do at a time as when it is saturated. Flat out, up to every second frame is
 // lost: then all streams have gaps, and the meter is on its slowest path.
 const filterRate = 1e6
 
@@ -58,14 +58,9 @@ func liveFilter(ctx context.Context, s *liveSettings, out io.Writer) error {
 	return nil
 }
 
-// A rate is free of loss if no more than this share is lost, and if the program
-// has worked off all by the end but for this share of the time: a large ring must
-// not hide a slow reader. The machine may be elsewhere now and then, so a rate is
-// tried several times.
-const (
-	free, late = 1e-5, 0.05
-	tries      = 3
-)
+// late is for which share of the time a program may still be at work behind the
+// end of a rate that it holds: a large ring must not hide a slow reader.
+const late = 0.05
 
 // liveRate finds the highest rate at which nothing is lost.
 func liveRate(ctx context.Context, s *liveSettings, out io.Writer) error {
@@ -102,12 +97,12 @@ const (
 // search finds the rate at which a subject begins to lose.
 func (s *liveSettings) search(ctx context.Context, on *subject, c *calls, begin float64) (float64, error) {
 	return search(begin, func(rate float64) (got float64, ok bool, err error) {
-		for range tries {
+		for range s.tries {
 			r, err := s.measure(ctx, on, c, rate)
 			if err != nil {
 				return 0, false, err
 			}
-			if r.lost() <= free && r.behind <= 1e9*late*r.took {
+			if r.lost() <= s.free && r.behind <= 1e9*late*r.took {
 				return r.rate, true, nil
 			}
 		}
@@ -179,7 +174,7 @@ func liveCurve(ctx context.Context, s *liveSettings, out io.Writer) error {
 	return nil
 }
 
-// costRate is a rate that all subjects can do.
+// costRate is a rate that all subjects can do but for moments.
 const costRate = 0.4e6
 
 // liveCost shows what a packet costs the receiving core, in the kernel's thread
