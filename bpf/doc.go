@@ -8,6 +8,6 @@
 // generate` makes them anew with the clang that clang.txt names, and `make
 // lint` checks that this changes nothing.
 //
-// The package loads and attaches nothing: that is the business of
-// dataplane/xdp, and of the tests that send with these programs.
+// What captures is loaded and attached by dataplane/xdp. Only the sender of
+// tests and benchmarks (Sender) is run from here.
 package bpf
