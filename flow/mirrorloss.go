@@ -16,10 +16,11 @@ import (
 //
 // So each shard counts, second by second, how many streams it has and how many
 // of them lost something. A second in which at least mirrorStreams lost, half of
-// all, and no one address was at an end of each, is one of mirror loss, unless
-// our own capture lost frames then: that has its own mark (gaps). It is said in
-// records, and no figure is changed for it. Where RTCP told of loss, the network
-// had its part.
+// all, and no one address was at an end of each, is one of mirror loss, if it stands
+// out among the seconds around it: where all lose all the time, a bad network is
+// likelier. If our own capture lost frames then, that has its own mark (gaps). It is
+// said in records, and no figure is changed for it. Where RTCP told of loss, the
+// network had its part.
 type mirrorLoss struct {
 	mu      sync.Mutex
 	seconds []lossy // in order of their clocks
@@ -34,6 +35,7 @@ type lossy struct {
 	streams int   // that there were
 	lost    int   // of these, those that lost packets
 	common  common
+	mirror  bool // it was, as is known for good
 }
 
 // common are the addresses that all streams of a set have at an end.
@@ -73,8 +75,32 @@ func (c *common) merge(o *common) {
 	}
 }
 
-func (l *lossy) mirror() bool {
-	return l.lost >= mirrorStreams && 2*l.lost >= l.streams && l.common.n == 0
+// around is how many seconds on each side a second of mirror loss stands out of,
+// and mirrorExcess by how much.
+const (
+	around       = 5
+	mirrorExcess = 4
+)
+
+// judge reports whether the i-th second was one of mirror loss, by what was seen
+// up to a clock.
+func (m *mirrorLoss) judge(i int, asOf int64) bool {
+	s := &m.seconds[i]
+	if s.mirror {
+		return true
+	}
+	if s.lost < mirrorStreams || 2*s.lost < s.streams || s.common.n > 0 {
+		return false
+	}
+	seen, streams, lost := 0, 0, 0
+	for k := max(0, i-around); k < len(m.seconds) && k <= i+around; k++ {
+		o := &m.seconds[k]
+		if k == i || o.begin < s.begin-around*second || o.begin > s.begin+around*second || o.begin+second > asOf {
+			continue
+		}
+		seen, streams, lost = seen+1, streams+o.streams, lost+o.lost
+	}
+	return seen >= 3 && mirrorExcess*lost*s.streams <= s.lost*streams
 }
 
 // add takes what one shard has seen in a second. What was seen before clock
@@ -84,7 +110,7 @@ func (m *mirrorLoss) add(l *lossy, oldest int64) {
 	defer m.mu.Unlock()
 	i, found := slices.BinarySearchFunc(m.seconds, l.begin, func(s lossy, begin int64) int { return int(s.begin/second - begin/second) })
 	if !found {
-		m.seconds = slices.DeleteFunc(m.seconds, func(s lossy) bool { return s.begin+second < oldest && !s.mirror() })
+		m.forget(oldest)
 		if len(m.seconds) >= maxMirrorSeconds {
 			m.seconds = slices.Delete(m.seconds, 0, maxMirrorSeconds/2)
 		}
@@ -98,17 +124,35 @@ func (m *mirrorLoss) add(l *lossy, oldest int64) {
 	s.common.merge(&l.common)
 }
 
+// forget keeps of what is long complete only the seconds of mirror loss.
+func (m *mirrorLoss) forget(oldest int64) {
+	known := 0 // seconds that can be judged for good
+	for known < len(m.seconds) && m.seconds[known].begin+(around+1)*second < oldest {
+		m.seconds[known].mirror = m.judge(known, oldest)
+		known++
+	}
+	n := 0
+	for i := range m.seconds {
+		// Those before the first that is not known are still around it.
+		if s := &m.seconds[i]; i >= known-around || s.mirror {
+			m.seconds[n] = *s
+			n++
+		}
+	}
+	m.seconds = m.seconds[:n]
+}
+
 // maxMirrorSeconds is how many seconds are remembered.
 const maxMirrorSeconds = 1 << 15
 
 // within reports whether the mirror lost packets in a second that from to to
-// touches. Every shard must have metered beyond to.
-func (m *mirrorLoss) within(from, to int64, ours *gaps) bool {
+// touches. Every shard must have metered up to asOf.
+func (m *mirrorLoss) within(from, to, asOf int64, ours *gaps) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(m.seconds, from, func(s lossy, from int64) int { return int(s.begin/second - from/second) })
 	for ; i < len(m.seconds) && m.seconds[i].begin <= to; i++ {
-		if s := &m.seconds[i]; s.mirror() && !ours.within(s.begin-second, s.begin+second, end) {
+		if s := &m.seconds[i]; m.judge(i, asOf) && !ours.within(s.begin-second, s.begin+second, end) {
 			return true
 		}
 	}
@@ -120,7 +164,7 @@ func (m *mirrorLoss) count(ours *gaps) (n uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.seconds {
-		if s := &m.seconds[i]; s.mirror() && !ours.within(s.begin-second, s.begin+second, end) {
+		if s := &m.seconds[i]; m.judge(i, end) && !ours.within(s.begin-second, s.begin+second, end) {
 			n++
 		}
 	}
@@ -152,10 +196,10 @@ func (s *Shard) tellLosses(clock int64) {
 
 // mirrorLost marks the streams of a call that lasted while the mirror lost
 // packets, unless RTCP says that the network did.
-func (s *Shard) mirrorLost(rec *record.Call) {
+func (s *Shard) mirrorLost(rec *record.Call, clock int64) {
 	for i := range rec.Streams {
 		r := &rec.Streams[i]
-		if r.Lost > 0 && r.RTCP.Lost <= 0 && s.group.mirrorLoss.within(r.First, r.Last+second, &s.group.gaps) {
+		if r.Lost > 0 && r.RTCP.Lost <= 0 && s.group.mirrorLoss.within(r.First, r.Last+second, clock, &s.group.gaps) {
 			rec.Flags |= record.MirrorLoss
 			if r.Flags != "" {
 				r.Flags += ","

@@ -52,6 +52,7 @@ func TestMirrorLoss(t *testing.T) {
 			return at > 3e9+int64(i)*1e9/2 && at < 3.1e9+int64(i)*1e9/2
 		}, false, false},
 		{"ours", false, burst, true, false},
+		{"all the time", false, func(i int, at int64) bool { return at/20e6%10 == int64(i)%10 }, false, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			sc := busyPort(30, tc.shared, tc.drops)

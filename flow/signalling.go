@@ -307,7 +307,7 @@ func (s *Shard) finishCall(c closing) {
 			r.Compat = quality.Unconnected(r.Compat, r.Received)
 		}
 	}
-	s.mirrorLost(rec)
+	s.mirrorLost(rec, c.clock)
 	s.former = append(s.former, former{s.named[c.ref], c.clock + reuseWindow})
 	delete(s.named, c.ref)
 	if s.reused[c.ref] {
