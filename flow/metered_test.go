@@ -280,6 +280,9 @@ func kernelScripts() map[string]*script {
 func TestKernelMeters(t *testing.T) {
 	scripts := kernelScripts()
 	for _, name := range slices.Sorted(maps.Keys(scripts)) {
+		if testing.Short() && name != "one port twice" { // for the race detector, which is slow
+			continue
+		}
 		sc := scripts[name]
 		want := records(t, sc.run(t))
 		for _, workers := range []int{1, 3} {
