@@ -113,6 +113,8 @@ type MetertestRsBucket struct {
 			Flags     uint8
 		}
 	}
+	Asked [8]uint32
+	Rest  [88]uint32
 }
 
 type MetertestRsMedia struct {
@@ -258,19 +260,23 @@ type MetertestTableCounts struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	MetertestMapFed           = "fed"
-	MetertestMapMedia         = "media"
-	MetertestMapStates        = "states"
-	MetertestMapStreamRests   = "stream_rests"
-	MetertestMapStreams       = "streams"
-	MetertestMapTableCounters = "table_counters"
-	MetertestProgRunBench     = "run_bench"
-	MetertestProgRunFloor     = "run_floor"
-	MetertestProgRunMeter     = "run_meter"
-	MetertestProgRunTable     = "run_table"
-	MetertestVarTableBuckets  = "table_buckets"
-	MetertestVarTableSeed     = "table_seed"
-	MetertestVarTableUnknown  = "table_unknown"
+	MetertestMapFed             = "fed"
+	MetertestMapMedia           = "media"
+	MetertestMapStates          = "states"
+	MetertestMapStreamRests     = "stream_rests"
+	MetertestMapStreams         = "streams"
+	MetertestMapTableCounters   = "table_counters"
+	MetertestProgRunBench       = "run_bench"
+	MetertestProgRunFloor       = "run_floor"
+	MetertestProgRunMeter       = "run_meter"
+	MetertestProgRunTable       = "run_table"
+	MetertestVarMediaGeneration = "media_generation"
+	MetertestVarTableBuckets    = "table_buckets"
+	MetertestVarTableHome       = "table_home"
+	MetertestVarTableKeys       = "table_keys"
+	MetertestVarTableOrdered    = "table_ordered"
+	MetertestVarTableUnknown    = "table_unknown"
+	MetertestVarTableUsed       = "table_used"
 )
 
 // LoadMetertest returns the embedded CollectionSpec for Metertest.
@@ -337,9 +343,13 @@ type MetertestMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type MetertestVariableSpecs struct {
-	TableBuckets *ebpf.VariableSpec `ebpf:"table_buckets"`
-	TableSeed    *ebpf.VariableSpec `ebpf:"table_seed"`
-	TableUnknown *ebpf.VariableSpec `ebpf:"table_unknown"`
+	MediaGeneration *ebpf.VariableSpec `ebpf:"media_generation"`
+	TableBuckets    *ebpf.VariableSpec `ebpf:"table_buckets"`
+	TableHome       *ebpf.VariableSpec `ebpf:"table_home"`
+	TableKeys       *ebpf.VariableSpec `ebpf:"table_keys"`
+	TableOrdered    *ebpf.VariableSpec `ebpf:"table_ordered"`
+	TableUnknown    *ebpf.VariableSpec `ebpf:"table_unknown"`
+	TableUsed       *ebpf.VariableSpec `ebpf:"table_used"`
 }
 
 // MetertestObjects contains all objects after they have been loaded into the kernel.
@@ -385,9 +395,13 @@ func (m *MetertestMaps) Close() error {
 //
 // It can be passed to LoadMetertestObjects or ebpf.CollectionSpec.LoadAndAssign.
 type MetertestVariables struct {
-	TableBuckets *ebpf.Variable `ebpf:"table_buckets"`
-	TableSeed    *ebpf.Variable `ebpf:"table_seed"`
-	TableUnknown *ebpf.Variable `ebpf:"table_unknown"`
+	MediaGeneration *ebpf.Variable `ebpf:"media_generation"`
+	TableBuckets    *ebpf.Variable `ebpf:"table_buckets"`
+	TableHome       *ebpf.Variable `ebpf:"table_home"`
+	TableKeys       *ebpf.Variable `ebpf:"table_keys"`
+	TableOrdered    *ebpf.Variable `ebpf:"table_ordered"`
+	TableUnknown    *ebpf.Variable `ebpf:"table_unknown"`
+	TableUsed       *ebpf.Variable `ebpf:"table_used"`
 }
 
 // MetertestPrograms contains all programs after they have been loaded into the kernel.

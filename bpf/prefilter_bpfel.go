@@ -85,6 +85,8 @@ type PrefilterRsBucket struct {
 			Flags     uint8
 		}
 	}
+	Asked [8]uint32
+	Rest  [88]uint32
 }
 
 type PrefilterRsBucketOfSource struct {
@@ -138,6 +140,11 @@ type PrefilterRsMediaKey struct {
 	}
 	Port uint16
 	Zero [3]uint16
+}
+
+type PrefilterRsPortSet struct {
+	_     structs.HostLayout
+	Words [1024]uint64
 }
 
 type PrefilterRsRests struct {
@@ -257,31 +264,36 @@ type PrefilterTableCounts struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	PrefilterMapMedia         = "media"
-	PrefilterMapRsCounts      = "rs_counts"
-	PrefilterMapRsCpus        = "rs_cpus"
-	PrefilterMapRsFates       = "rs_fates"
-	PrefilterMapRsFeeds       = "rs_feeds"
-	PrefilterMapRsHits        = "rs_hits"
-	PrefilterMapRsLists4      = "rs_lists4"
-	PrefilterMapRsLists6      = "rs_lists6"
-	PrefilterMapRsOwn         = "rs_own"
-	PrefilterMapRsSettingsOf  = "rs_settings_of"
-	PrefilterMapRsSources     = "rs_sources"
-	PrefilterMapRsSteering    = "rs_steering"
-	PrefilterMapStreamRests   = "stream_rests"
-	PrefilterMapStreams       = "streams"
-	PrefilterMapTableCounters = "table_counters"
-	PrefilterProgPrefilter    = "prefilter"
-	PrefilterProgRsArrived    = "rs_arrived"
-	PrefilterVarFeedSize      = "feed_size"
-	PrefilterVarRsActive      = "rs_active"
-	PrefilterVarRsFeeding     = "rs_feeding"
-	PrefilterVarRsOffset      = "rs_offset"
-	PrefilterVarRsTotals      = "rs_totals"
-	PrefilterVarTableBuckets  = "table_buckets"
-	PrefilterVarTableSeed     = "table_seed"
-	PrefilterVarTableUnknown  = "table_unknown"
+	PrefilterMapMedia           = "media"
+	PrefilterMapRsCounts        = "rs_counts"
+	PrefilterMapRsCpus          = "rs_cpus"
+	PrefilterMapRsFates         = "rs_fates"
+	PrefilterMapRsFeeds         = "rs_feeds"
+	PrefilterMapRsHits          = "rs_hits"
+	PrefilterMapRsLists4        = "rs_lists4"
+	PrefilterMapRsLists6        = "rs_lists6"
+	PrefilterMapRsMediaPorts    = "rs_media_ports"
+	PrefilterMapRsOwn           = "rs_own"
+	PrefilterMapRsSettingsOf    = "rs_settings_of"
+	PrefilterMapRsSources       = "rs_sources"
+	PrefilterMapRsSteering      = "rs_steering"
+	PrefilterMapStreamRests     = "stream_rests"
+	PrefilterMapStreams         = "streams"
+	PrefilterMapTableCounters   = "table_counters"
+	PrefilterProgPrefilter      = "prefilter"
+	PrefilterProgRsArrived      = "rs_arrived"
+	PrefilterVarFeedSize        = "feed_size"
+	PrefilterVarMediaGeneration = "media_generation"
+	PrefilterVarRsActive        = "rs_active"
+	PrefilterVarRsFeeding       = "rs_feeding"
+	PrefilterVarRsOffset        = "rs_offset"
+	PrefilterVarRsTotals        = "rs_totals"
+	PrefilterVarTableBuckets    = "table_buckets"
+	PrefilterVarTableHome       = "table_home"
+	PrefilterVarTableKeys       = "table_keys"
+	PrefilterVarTableOrdered    = "table_ordered"
+	PrefilterVarTableUnknown    = "table_unknown"
+	PrefilterVarTableUsed       = "table_used"
 )
 
 // LoadPrefilter returns the embedded CollectionSpec for Prefilter.
@@ -342,6 +354,7 @@ type PrefilterMapSpecs struct {
 	RsHits        *ebpf.MapSpec `ebpf:"rs_hits"`
 	RsLists4      *ebpf.MapSpec `ebpf:"rs_lists4"`
 	RsLists6      *ebpf.MapSpec `ebpf:"rs_lists6"`
+	RsMediaPorts  *ebpf.MapSpec `ebpf:"rs_media_ports"`
 	RsOwn         *ebpf.MapSpec `ebpf:"rs_own"`
 	RsSettingsOf  *ebpf.MapSpec `ebpf:"rs_settings_of"`
 	RsSources     *ebpf.MapSpec `ebpf:"rs_sources"`
@@ -355,14 +368,18 @@ type PrefilterMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PrefilterVariableSpecs struct {
-	FeedSize     *ebpf.VariableSpec `ebpf:"feed_size"`
-	RsActive     *ebpf.VariableSpec `ebpf:"rs_active"`
-	RsFeeding    *ebpf.VariableSpec `ebpf:"rs_feeding"`
-	RsOffset     *ebpf.VariableSpec `ebpf:"rs_offset"`
-	RsTotals     *ebpf.VariableSpec `ebpf:"rs_totals"`
-	TableBuckets *ebpf.VariableSpec `ebpf:"table_buckets"`
-	TableSeed    *ebpf.VariableSpec `ebpf:"table_seed"`
-	TableUnknown *ebpf.VariableSpec `ebpf:"table_unknown"`
+	FeedSize        *ebpf.VariableSpec `ebpf:"feed_size"`
+	MediaGeneration *ebpf.VariableSpec `ebpf:"media_generation"`
+	RsActive        *ebpf.VariableSpec `ebpf:"rs_active"`
+	RsFeeding       *ebpf.VariableSpec `ebpf:"rs_feeding"`
+	RsOffset        *ebpf.VariableSpec `ebpf:"rs_offset"`
+	RsTotals        *ebpf.VariableSpec `ebpf:"rs_totals"`
+	TableBuckets    *ebpf.VariableSpec `ebpf:"table_buckets"`
+	TableHome       *ebpf.VariableSpec `ebpf:"table_home"`
+	TableKeys       *ebpf.VariableSpec `ebpf:"table_keys"`
+	TableOrdered    *ebpf.VariableSpec `ebpf:"table_ordered"`
+	TableUnknown    *ebpf.VariableSpec `ebpf:"table_unknown"`
+	TableUsed       *ebpf.VariableSpec `ebpf:"table_used"`
 }
 
 // PrefilterObjects contains all objects after they have been loaded into the kernel.
@@ -393,6 +410,7 @@ type PrefilterMaps struct {
 	RsHits        *ebpf.Map `ebpf:"rs_hits"`
 	RsLists4      *ebpf.Map `ebpf:"rs_lists4"`
 	RsLists6      *ebpf.Map `ebpf:"rs_lists6"`
+	RsMediaPorts  *ebpf.Map `ebpf:"rs_media_ports"`
 	RsOwn         *ebpf.Map `ebpf:"rs_own"`
 	RsSettingsOf  *ebpf.Map `ebpf:"rs_settings_of"`
 	RsSources     *ebpf.Map `ebpf:"rs_sources"`
@@ -412,6 +430,7 @@ func (m *PrefilterMaps) Close() error {
 		m.RsHits,
 		m.RsLists4,
 		m.RsLists6,
+		m.RsMediaPorts,
 		m.RsOwn,
 		m.RsSettingsOf,
 		m.RsSources,
@@ -426,14 +445,18 @@ func (m *PrefilterMaps) Close() error {
 //
 // It can be passed to LoadPrefilterObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PrefilterVariables struct {
-	FeedSize     *ebpf.Variable `ebpf:"feed_size"`
-	RsActive     *ebpf.Variable `ebpf:"rs_active"`
-	RsFeeding    *ebpf.Variable `ebpf:"rs_feeding"`
-	RsOffset     *ebpf.Variable `ebpf:"rs_offset"`
-	RsTotals     *ebpf.Variable `ebpf:"rs_totals"`
-	TableBuckets *ebpf.Variable `ebpf:"table_buckets"`
-	TableSeed    *ebpf.Variable `ebpf:"table_seed"`
-	TableUnknown *ebpf.Variable `ebpf:"table_unknown"`
+	FeedSize        *ebpf.Variable `ebpf:"feed_size"`
+	MediaGeneration *ebpf.Variable `ebpf:"media_generation"`
+	RsActive        *ebpf.Variable `ebpf:"rs_active"`
+	RsFeeding       *ebpf.Variable `ebpf:"rs_feeding"`
+	RsOffset        *ebpf.Variable `ebpf:"rs_offset"`
+	RsTotals        *ebpf.Variable `ebpf:"rs_totals"`
+	TableBuckets    *ebpf.Variable `ebpf:"table_buckets"`
+	TableHome       *ebpf.Variable `ebpf:"table_home"`
+	TableKeys       *ebpf.Variable `ebpf:"table_keys"`
+	TableOrdered    *ebpf.Variable `ebpf:"table_ordered"`
+	TableUnknown    *ebpf.Variable `ebpf:"table_unknown"`
+	TableUsed       *ebpf.Variable `ebpf:"table_used"`
 }
 
 // PrefilterPrograms contains all programs after they have been loaded into the kernel.

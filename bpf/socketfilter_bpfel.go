@@ -76,6 +76,8 @@ type SocketfilterRsBucket struct {
 			Flags     uint8
 		}
 	}
+	Asked [8]uint32
+	Rest  [88]uint32
 }
 
 type SocketfilterRsBucketOfSource struct {
@@ -129,6 +131,11 @@ type SocketfilterRsMediaKey struct {
 	}
 	Port uint16
 	Zero [3]uint16
+}
+
+type SocketfilterRsPortSet struct {
+	_     structs.HostLayout
+	Words [1024]uint64
 }
 
 type SocketfilterRsRests struct {
@@ -248,25 +255,30 @@ type SocketfilterTableCounts struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SocketfilterMapMedia         = "media"
-	SocketfilterMapRsCounts      = "rs_counts"
-	SocketfilterMapRsFates       = "rs_fates"
-	SocketfilterMapRsHits        = "rs_hits"
-	SocketfilterMapRsLists4      = "rs_lists4"
-	SocketfilterMapRsLists6      = "rs_lists6"
-	SocketfilterMapRsOwn         = "rs_own"
-	SocketfilterMapRsSettingsOf  = "rs_settings_of"
-	SocketfilterMapRsSources     = "rs_sources"
-	SocketfilterMapStreamRests   = "stream_rests"
-	SocketfilterMapStreams       = "streams"
-	SocketfilterMapTableCounters = "table_counters"
-	SocketfilterProgPrefilter    = "prefilter"
-	SocketfilterVarRsActive      = "rs_active"
-	SocketfilterVarRsOffset      = "rs_offset"
-	SocketfilterVarRsTotals      = "rs_totals"
-	SocketfilterVarTableBuckets  = "table_buckets"
-	SocketfilterVarTableSeed     = "table_seed"
-	SocketfilterVarTableUnknown  = "table_unknown"
+	SocketfilterMapMedia           = "media"
+	SocketfilterMapRsCounts        = "rs_counts"
+	SocketfilterMapRsFates         = "rs_fates"
+	SocketfilterMapRsHits          = "rs_hits"
+	SocketfilterMapRsLists4        = "rs_lists4"
+	SocketfilterMapRsLists6        = "rs_lists6"
+	SocketfilterMapRsMediaPorts    = "rs_media_ports"
+	SocketfilterMapRsOwn           = "rs_own"
+	SocketfilterMapRsSettingsOf    = "rs_settings_of"
+	SocketfilterMapRsSources       = "rs_sources"
+	SocketfilterMapStreamRests     = "stream_rests"
+	SocketfilterMapStreams         = "streams"
+	SocketfilterMapTableCounters   = "table_counters"
+	SocketfilterProgPrefilter      = "prefilter"
+	SocketfilterVarMediaGeneration = "media_generation"
+	SocketfilterVarRsActive        = "rs_active"
+	SocketfilterVarRsOffset        = "rs_offset"
+	SocketfilterVarRsTotals        = "rs_totals"
+	SocketfilterVarTableBuckets    = "table_buckets"
+	SocketfilterVarTableHome       = "table_home"
+	SocketfilterVarTableKeys       = "table_keys"
+	SocketfilterVarTableOrdered    = "table_ordered"
+	SocketfilterVarTableUnknown    = "table_unknown"
+	SocketfilterVarTableUsed       = "table_used"
 )
 
 // LoadSocketfilter returns the embedded CollectionSpec for Socketfilter.
@@ -324,6 +336,7 @@ type SocketfilterMapSpecs struct {
 	RsHits        *ebpf.MapSpec `ebpf:"rs_hits"`
 	RsLists4      *ebpf.MapSpec `ebpf:"rs_lists4"`
 	RsLists6      *ebpf.MapSpec `ebpf:"rs_lists6"`
+	RsMediaPorts  *ebpf.MapSpec `ebpf:"rs_media_ports"`
 	RsOwn         *ebpf.MapSpec `ebpf:"rs_own"`
 	RsSettingsOf  *ebpf.MapSpec `ebpf:"rs_settings_of"`
 	RsSources     *ebpf.MapSpec `ebpf:"rs_sources"`
@@ -336,12 +349,16 @@ type SocketfilterMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SocketfilterVariableSpecs struct {
-	RsActive     *ebpf.VariableSpec `ebpf:"rs_active"`
-	RsOffset     *ebpf.VariableSpec `ebpf:"rs_offset"`
-	RsTotals     *ebpf.VariableSpec `ebpf:"rs_totals"`
-	TableBuckets *ebpf.VariableSpec `ebpf:"table_buckets"`
-	TableSeed    *ebpf.VariableSpec `ebpf:"table_seed"`
-	TableUnknown *ebpf.VariableSpec `ebpf:"table_unknown"`
+	MediaGeneration *ebpf.VariableSpec `ebpf:"media_generation"`
+	RsActive        *ebpf.VariableSpec `ebpf:"rs_active"`
+	RsOffset        *ebpf.VariableSpec `ebpf:"rs_offset"`
+	RsTotals        *ebpf.VariableSpec `ebpf:"rs_totals"`
+	TableBuckets    *ebpf.VariableSpec `ebpf:"table_buckets"`
+	TableHome       *ebpf.VariableSpec `ebpf:"table_home"`
+	TableKeys       *ebpf.VariableSpec `ebpf:"table_keys"`
+	TableOrdered    *ebpf.VariableSpec `ebpf:"table_ordered"`
+	TableUnknown    *ebpf.VariableSpec `ebpf:"table_unknown"`
+	TableUsed       *ebpf.VariableSpec `ebpf:"table_used"`
 }
 
 // SocketfilterObjects contains all objects after they have been loaded into the kernel.
@@ -370,6 +387,7 @@ type SocketfilterMaps struct {
 	RsHits        *ebpf.Map `ebpf:"rs_hits"`
 	RsLists4      *ebpf.Map `ebpf:"rs_lists4"`
 	RsLists6      *ebpf.Map `ebpf:"rs_lists6"`
+	RsMediaPorts  *ebpf.Map `ebpf:"rs_media_ports"`
 	RsOwn         *ebpf.Map `ebpf:"rs_own"`
 	RsSettingsOf  *ebpf.Map `ebpf:"rs_settings_of"`
 	RsSources     *ebpf.Map `ebpf:"rs_sources"`
@@ -386,6 +404,7 @@ func (m *SocketfilterMaps) Close() error {
 		m.RsHits,
 		m.RsLists4,
 		m.RsLists6,
+		m.RsMediaPorts,
 		m.RsOwn,
 		m.RsSettingsOf,
 		m.RsSources,
@@ -399,12 +418,16 @@ func (m *SocketfilterMaps) Close() error {
 //
 // It can be passed to LoadSocketfilterObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SocketfilterVariables struct {
-	RsActive     *ebpf.Variable `ebpf:"rs_active"`
-	RsOffset     *ebpf.Variable `ebpf:"rs_offset"`
-	RsTotals     *ebpf.Variable `ebpf:"rs_totals"`
-	TableBuckets *ebpf.Variable `ebpf:"table_buckets"`
-	TableSeed    *ebpf.Variable `ebpf:"table_seed"`
-	TableUnknown *ebpf.Variable `ebpf:"table_unknown"`
+	MediaGeneration *ebpf.Variable `ebpf:"media_generation"`
+	RsActive        *ebpf.Variable `ebpf:"rs_active"`
+	RsOffset        *ebpf.Variable `ebpf:"rs_offset"`
+	RsTotals        *ebpf.Variable `ebpf:"rs_totals"`
+	TableBuckets    *ebpf.Variable `ebpf:"table_buckets"`
+	TableHome       *ebpf.Variable `ebpf:"table_home"`
+	TableKeys       *ebpf.Variable `ebpf:"table_keys"`
+	TableOrdered    *ebpf.Variable `ebpf:"table_ordered"`
+	TableUnknown    *ebpf.Variable `ebpf:"table_unknown"`
+	TableUsed       *ebpf.Variable `ebpf:"table_used"`
 }
 
 // SocketfilterPrograms contains all programs after they have been loaded into the kernel.

@@ -161,6 +161,28 @@ __noinline int rs_recall(const struct rs_packet *p)
 /* Below are the well-known services, whose datagrams may look like RTP; as in flow. */
 #define RS_FIRST_MEDIA_PORT 1024
 
+/*
+ * rs_media_ports has a bit for each port that an endpoint in media has: most of what is
+ * no media is told by that alone. User space sets it before the endpoint is there, and
+ * clears it behind the last one.
+ */
+struct rs_port_set {
+	__u64 words[65536 / 64];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rs_port_set);
+} rs_media_ports SEC(".maps");
+
+static __always_inline bool rs_media_port(const struct rs_port_set *set, __u16 port)
+{
+	return set->words[port >> 6] >> (port & 63) & 1;
+}
+
 static __always_inline struct rs_media *rs_endpoint(const struct rs_addr *a, __be16 port)
 {
 	struct rs_media_key key = {.addr = *a, .port = port};
@@ -175,15 +197,22 @@ static __always_inline struct rs_media *rs_endpoint(const struct rs_addr *a, __b
 __noinline int rs_learned(const struct rs_packet *p, __u32 below)
 {
 	struct rs_addr src, dst;
-	struct rs_media *m;
+	struct rs_media *m = NULL;
+	struct rs_port_set *set;
+	__u16 sport, dport;
+	__u32 zero = 0;
 
-	if (!p)
+	set = bpf_map_lookup_elem(&rs_media_ports, &zero);
+	if (!p || !set)
 		return 0;
 	src = p->src;
 	dst = p->dst;
-	m = rs_endpoint(&dst, bpf_htons(bpf_ntohs(p->dport) - below));
-	if (!m)
-		m = rs_endpoint(&src, bpf_htons(bpf_ntohs(p->sport) - below));
+	sport = bpf_ntohs(p->sport) - below;
+	dport = bpf_ntohs(p->dport) - below;
+	if (rs_media_port(set, dport))
+		m = rs_endpoint(&dst, bpf_htons(dport));
+	if (!m && rs_media_port(set, sport))
+		m = rs_endpoint(&src, bpf_htons(sport));
 	return m ? 1 + m->policy : 0;
 }
 
@@ -326,17 +355,19 @@ static __always_inline int rs_parse(RS_CTX *ctx, const struct rs_settings *s, st
 	__u8 from, to;
 	int r;
 
-	r = rs_link(ctx, p, &type);
-	if (r != RS_OK)
-		return r;
-	r = rs_network(ctx, p, type);
-	if (r != RS_OK)
-		return r;
-	r = rs_transport(ctx, p);
-	if (r == RS_TUNNEL)
-		r = rs_open(ctx, p);
-	if (r != RS_OK)
-		return r;
+	if (!rs_plain(ctx, p)) {
+		r = rs_link(ctx, p, &type);
+		if (r != RS_OK)
+			return r;
+		r = rs_network(ctx, p, type);
+		if (r != RS_OK)
+			return r;
+		r = rs_transport(ctx, p);
+		if (r == RS_TUNNEL)
+			r = rs_open(ctx, p);
+		if (r != RS_OK)
+			return r;
+	}
 	from = rs_port(s, p->sport);
 	to = rs_port(s, p->dport);
 	if (p->proto == RS_UDP && to & RS_PORT_OPEN && !p->tunnelled && p->fragment < RS_LATER) {

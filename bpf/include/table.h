@@ -19,11 +19,19 @@
  * count, no packet came in between, and the slot may be taken for another
  * stream, or for the same anew. A full bucket refuses new streams.
  *
+ * Few streams shall touch few pages, so the table begins with a part of its buckets and
+ * takes more as it fills. There are levels: 0 to TABLE_WHOLE are all buckets, each
+ * level behind has half of them, and a stream has one bucket in each. New streams go
+ * to the level table_home, and if their bucket is full to the one before; those of
+ * other levels (table_used) stay where they are.
+ *
  * Who loads a program with this table sets table_buckets to the size of the
- * map, and table_seed to something that senders cannot know (xdp.SizeTable).
+ * map, and table_keys to odd numbers that senders cannot know (xdp.SizeTable).
  */
 #ifndef RINGSIDE_TABLE_H
 #define RINGSIDE_TABLE_H
+
+#include <stdbool.h>
 
 #include <bpf/bpf_helpers.h>
 
@@ -38,6 +46,7 @@ enum table_result {
 	TABLE_SAMPLE,	 /* deliver whole: a telephone-event, or one of the census of mirror copies */
 	TABLE_NO_ROOM,	 /* not metered: a new stream, and its bucket is full */
 	TABLE_BUSY,	 /* not metered: another CPU held the bucket for too long */
+	TABLE_ABSENT,	 /* of table_try: the stream is not in this bucket */
 };
 
 #define TABLE_SLOTS 8
@@ -57,8 +66,9 @@ struct rs_entry {
 };
 
 /*
- * rs_bucket holds eight streams. User space owns release and policy; a slot
- * that is taken anew begins with zeros in both.
+ * rs_bucket holds eight streams, and does not cross a page: what a packet touches of
+ * it costs one entry of the TLB. User space owns release and policy; a slot that is
+ * taken anew begins with zeros in both.
  */
 struct rs_bucket {
 	__u32 version;		    /* odd: being written */
@@ -68,6 +78,8 @@ struct rs_bucket {
 	__u32 zero;
 	struct rs_slot slots[TABLE_SLOTS];
 	struct rs_entry entries[TABLE_SLOTS];
+	__u32 asked[TABLE_SLOTS]; /* media_generation when the media map did not know the stream; 0: not asked yet */
+	__u32 rest[88];
 };
 
 /* rs_rest is the rest of a stream; the buckets of these are another map, so that the pages of rs_bucket are few. */
@@ -91,7 +103,7 @@ struct table_counts {
 };
 
 _Static_assert(sizeof(struct rs_entry) == 192, "rs_entry");
-_Static_assert(sizeof(struct rs_bucket) == 128 + TABLE_SLOTS * 192, "rs_bucket");
+_Static_assert(sizeof(struct rs_bucket) == 2048, "rs_bucket");
 _Static_assert(sizeof(struct rs_rest) == 256, "rs_rest");
 
 struct {
@@ -118,6 +130,9 @@ struct {
 	__type(value, struct rs_media);
 } media SEC(".maps");
 
+/* media_generation changes behind each change of media, and is never 0: what was not there may be now. */
+volatile __u32 media_generation = 1;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -125,8 +140,16 @@ struct {
 	__type(value, struct table_counts);
 } table_counters SEC(".maps");
 
+#define TABLE_KEYS 5
+
 volatile const __u32 table_buckets = 0; /* entries of streams; 0: nothing is metered */
-volatile const __u64 table_seed = 0;
+#define TABLE_LEVELS 8
+#define TABLE_WHOLE 2
+volatile __u32 table_home; /* level that new streams go to; user space lowers it */
+volatile __u32 table_used; /* bit n: a stream began at level n */
+
+volatile const __u64 table_keys[TABLE_KEYS] = {};
+volatile const __u8 table_ordered = 0; /* this kind of processor shows stores in their order */
 
 /*
  * table_unknown is the policy (enum rs_policy) of a stream that no SDP has named
@@ -145,22 +168,20 @@ volatile const __u32 table_unknown = RS_METER;
 #define TABLE_TRIES 512
 
 /*
- * table_hash is good in all bits: the bucket comes from the lower half, the slot
- * and the tag from the upper.
+ * table_hash multiplies each word by a key of its own that senders cannot know,
+ * and adds: the upper bits then fall together for two flows as rarely as dice do
+ * (Dietzfelbinger 1996), and no product waits for another. The rest spreads that
+ * to all bits: the bucket comes from the lower half, the slot and the tag from the
+ * upper.
  */
 static __always_inline __u64 table_hash(const struct rs_flow *f)
 {
-	const __u64 k = 0x9e3779b97f4a7c15ULL;
-	__u64 h = (f->src.lo + f->src.hi * k) ^ table_seed;
+	__u64 h = f->src.lo * table_keys[0] + f->dst.lo * table_keys[1] + f->src.hi * table_keys[2] +
+		  f->dst.hi * table_keys[3] + ((__u64)f->ssrc << 32 | (__u32)f->dport << 16 | f->sport) * table_keys[4];
 
-	h *= k;
 	h ^= h >> 32;
-	h = (h ^ (f->dst.lo + f->dst.hi * k)) * k;
-	h ^= h >> 29;
-	h = (h ^ ((__u64)f->ssrc << 32 | (__u32)f->dport << 16 | f->sport)) * k;
-	h ^= h >> 32;
-	h *= k;
-	return h ^ h >> 29;
+	h *= 0x9e3779b97f4a7c15ULL;
+	return h ^ h >> 32;
 }
 
 static __always_inline int table_same(const struct rs_flow *a, const struct rs_flow *b)
@@ -194,14 +215,21 @@ static __always_inline int table_lock(__u32 *version)
 }
 
 /*
- * table_unlock gives the lock back. An atomic operation of BPF orders what
- * comes before it only if it fetches (arm64: ldaddal instead of stadd), so its
+ * table_unlock gives the lock back. Where stores are seen in their order (x86) a
+ * store does it, which need not wait for those before it. Elsewhere it takes an
+ * atomic operation, and one that fetches (arm64: ldaddal instead of stadd), so its
  * result must be of use.
  */
 static __always_inline void table_unlock(__u32 *version)
 {
-	__u32 v = __sync_fetch_and_add(version, 1);
+	__u32 v;
 
+	asm volatile("" : : : "memory");
+	if (table_ordered) {
+		TABLE_ONCE(*version) = TABLE_ONCE(*version) + 1;
+		return;
+	}
+	v = __sync_fetch_and_add(version, 1);
 	asm volatile("" : : "r"(v) : "memory");
 }
 
@@ -297,6 +325,7 @@ __noinline int table_begin(struct rs_bucket *b, struct rs_rest *rest, __u32 s, c
 	__builtin_memset(&b->slots[s], 0, sizeof(b->slots[s]));
 	TABLE_ONCE(b->release[s]) = 0;
 	TABLE_ONCE(b->policy[s]) = RS_UNKNOWN;
+	b->asked[s] = 0;
 	b->entries[s].key = *f;
 	b->slots[s].ttl[0] = b->slots[s].ttl[1] = p->ttl;
 
@@ -326,16 +355,34 @@ static __always_inline __u32 table_find(struct rs_bucket *b, __u16 tag, __u32 ow
 	return TABLE_SLOTS;
 }
 
-/* table_meter is table_count in a bucket that is ours. */
-static __always_inline int table_meter(struct rs_bucket *b, struct rs_rests *rests, __u16 tag, __u32 own,
-				       const struct rs_flow *f, const struct rs_rtp *p)
+/*
+ * table_touch reads what will be needed of a stream. The lock lets nothing behind it
+ * begin before it has the first line: so they are under way together.
+ */
+static __always_inline void table_touch(const struct rs_bucket *b, __u32 own)
 {
+	const __u64 *e = (const __u64 *)&b->entries[own & 7];
+
+	TABLE_ONCE(b->slots[own & 7].rate);
+	TABLE_ONCE(e[0]);
+	TABLE_ONCE(e[8]);
+	TABLE_ONCE(e[16]);
+}
+
+/* table_meter is table_try in a bucket that is ours. */
+static __always_inline int table_meter(struct rs_bucket *b, struct rs_rests *rests, __u64 hash, const struct rs_flow *f,
+				       const struct rs_rtp *p, bool begin)
+{
+	__u32 own = hash >> 32 & 7;
+	__u16 tag = hash >> 48 | 1;
 	__u32 s = table_find(b, tag, own, f), begins = 1;
 	struct rs_slot *slot;
 	__u8 policy;
 
 	if (s < TABLE_SLOTS)
 		begins = table_released(b, s);
+	else if (!begin)
+		return TABLE_ABSENT;
 	else if ((s = table_take(b, own)) >= TABLE_SLOTS)
 		return TABLE_NO_ROOM;
 	s &= 7;
@@ -345,8 +392,14 @@ static __always_inline int table_meter(struct rs_bucket *b, struct rs_rests *res
 	}
 
 	slot = &b->slots[s];
-	if (p->pt != slot->pt || slot->policy == RS_UNKNOWN)
-		table_resolve(slot, f, p->pt);
+	if (p->pt != slot->pt || slot->policy == RS_UNKNOWN) {
+		__u32 generation = media_generation; /* before what it tells of */
+
+		if (p->pt != slot->pt || b->asked[s] != generation) {
+			b->asked[s] = generation;
+			table_resolve(slot, f, p->pt);
+		}
+	}
 	if (p->ttl < slot->ttl[0])
 		slot->ttl[0] = p->ttl;
 	if (p->ttl > slot->ttl[1])
@@ -365,29 +418,73 @@ static __always_inline int table_meter(struct rs_bucket *b, struct rs_rests *res
 	return policy == RS_HEADER ? TABLE_HEADER : TABLE_METER;
 }
 
-/* table_count meters a packet, and says what is to become of it: see above. */
-__noinline int table_count(const struct rs_flow *f, const struct rs_rtp *p)
+/* table_try is table_count for one level; a stream that is not there yet begins there, or is absent. */
+__noinline int table_try(const struct rs_flow *f, const struct rs_rtp *p, __u64 hash, __u32 level, __u32 begin)
 {
-	struct table_counts *n;
 	struct rs_rests *rests;
 	struct rs_bucket *b;
-	__u32 at, own, zero = 0;
 	int result = TABLE_BUSY;
-	__u64 hash;
+	__u32 at;
 
-	if (!f || !p || !table_buckets)
+	if (!f || !p)
 		return TABLE_NO_ROOM;
-	hash = table_hash(f);
-	at = (__u64)(__u32)hash * table_buckets >> 32;
-	own = hash >> 32 & 7;
+	level &= TABLE_LEVELS - 1;
+	/* Elsewhere at each level, so that those who share a full bucket part. */
+	at = (__u32)hash ^ level * 0x9e3779b9U;
+	at = (__u64)at * (table_buckets >> (level > TABLE_WHOLE ? level - TABLE_WHOLE : 0)) >> 32;
 	b = bpf_map_lookup_elem(&streams, &at);
 	rests = bpf_map_lookup_elem(&stream_rests, &at);
 	if (!b || !rests)
 		return TABLE_NO_ROOM;
+	table_touch(b, hash >> 32);
 	if (table_lock(&b->version)) {
-		result = table_meter(b, rests, hash >> 48 | 1, own, f, p);
+		result = table_meter(b, rests, hash, f, p, begin);
 		table_unlock(&b->version);
 	}
+	return result;
+}
+
+/* table_seek is table_count for a stream that is not at home: it looks at all levels, and begins it where there is room. */
+static __always_inline int table_seek(const struct rs_flow *f, const struct rs_rtp *p, __u64 hash)
+{
+	__u32 home = table_home & (TABLE_LEVELS - 1), used = table_used;
+	int result;
+
+	for (__u32 l = 0; l < TABLE_LEVELS; l++) {
+		if (l == home || !(used >> l & 1))
+			continue;
+		result = table_try(f, p, hash, l, 0);
+		if (result != TABLE_ABSENT)
+			return result;
+	}
+	for (__u32 i = 0; i < TABLE_LEVELS; i++) {
+		__u32 l = home - i;
+
+		if (i > home)
+			break;
+		if (!(used >> l & 1))
+			__sync_fetch_and_or(&table_used, 1U << l); /* before anybody may have to look there */
+		result = table_try(f, p, hash, l, 1);
+		if (result != TABLE_NO_ROOM)
+			return result;
+	}
+	return TABLE_NO_ROOM;
+}
+
+/* table_count meters a packet, and says what is to become of it: see above. */
+static __always_inline int table_count(const struct rs_flow *f, const struct rs_rtp *p)
+{
+	struct table_counts *n;
+	__u32 zero = 0;
+	__u64 hash;
+	int result;
+
+	if (!table_buckets)
+		return TABLE_NO_ROOM;
+	hash = table_hash(f);
+	result = table_try(f, p, hash, table_home, 0);
+	if (result == TABLE_ABSENT)
+		result = table_seek(f, p, hash);
 	if (result >= TABLE_NO_ROOM) {
 		n = bpf_map_lookup_elem(&table_counters, &zero);
 		if (n && result == TABLE_BUSY)

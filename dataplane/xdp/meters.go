@@ -23,7 +23,13 @@ const StateSize = hotSize + coldSize
 
 // The layout of bpf/include/table.h, in bytes.
 const (
-	slots = 8 // streams in a bucket
+	slots     = 8 // streams in a bucket
+	tableKeys = 5 // words that its hash takes
+
+	// The table begins with as many buckets, if it has them, and doubles as it fills.
+	levels       = 8
+	wholeLevel   = 2 // the last level of all buckets; each behind it has half of those before
+	firstBuckets = 512
 
 	// Of struct rs_bucket.
 	versionAt  = 0
@@ -34,7 +40,7 @@ const (
 	slotSize   = 8
 	entriesAt  = slotsAt + slots*slotSize
 	entrySize  = 40 + hotSize
-	bucketSize = entriesAt + slots*entrySize
+	bucketSize = 2048
 
 	// Of struct rs_rests.
 	restSize  = 256
@@ -43,6 +49,10 @@ const (
 	hotSize  = 152
 	coldSize = 248
 )
+
+// storesInOrder says that this kind of processor shows stores to others in their
+// order, so that a lock may be given back by one.
+const storesInOrder = runtime.GOARCH == "amd64"
 
 // readTries is how often a stream is read until it held still. A program holds
 // a bucket for a fraction of a microsecond; longer only where its CPU was taken
@@ -61,14 +71,17 @@ type Meters struct {
 	rest   []byte   // what is not in the buckets
 	rests  []uint64 // the same memory
 	counts *ebpf.Map
+	home   *ebpf.Variable // level that new streams go to
+	used   *ebpf.Variable // levels that there are streams of
 	iface  uint16
 
 	released atomic.Uint64 // slots that were given free
 
-	mu   sync.Mutex
-	next uint32   // bucket where the next Poll begins
-	seen []uint32 // version of each bucket when it was last polled
-	told []uint64 // generation and packets of each slot when it was last told of
+	mu    sync.Mutex
+	level uint32   // as home says
+	next  uint32   // bucket where the next Poll begins
+	seen  []uint32 // version of each bucket when it was last polled
+	told  []uint64 // generation and packets of each slot when it was last told of
 }
 
 // MeterStats says how full the table is.
@@ -86,9 +99,13 @@ type MeterStats struct {
 // twice as many to 1 in 100.
 func SizeTable(spec *ebpf.CollectionSpec, slotsWanted int) error {
 	buckets := uint32(min(max(0, slotsWanted)+slots-1, 1<<30) / slots)
-	var seed [8]byte
-	if _, err := rand.Read(seed[:]); err != nil {
-		return fmt.Errorf("draw the seed of the stream table: %w", err)
+	var random [8 * tableKeys]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return fmt.Errorf("draw the keys of the stream table: %w", err)
+	}
+	var keys [tableKeys]uint64
+	for i := range keys {
+		keys[i] = binary.LittleEndian.Uint64(random[8*i:]) | 1
 	}
 	for name, size := range map[string]uint32{"streams": bucketSize, "stream_rests": restsSize} {
 		table := spec.Maps[name]
@@ -100,7 +117,7 @@ func SizeTable(spec *ebpf.CollectionSpec, slotsWanted int) error {
 	for _, v := range []struct {
 		name  string
 		value any
-	}{{"table_buckets", buckets}, {"table_seed", binary.LittleEndian.Uint64(seed[:])}} {
+	}{{"table_buckets", buckets}, {"table_keys", keys}, {"table_ordered", storesInOrder}, {"table_home", homeLevel(buckets)}} {
 		at := spec.Variables[v.name]
 		if at == nil {
 			return fmt.Errorf("size the stream table: the program has no variable %s: run go generate in bpf", v.name)
@@ -112,12 +129,26 @@ func SizeTable(spec *ebpf.CollectionSpec, slotsWanted int) error {
 	return nil
 }
 
-// OpenMeters maps the table of a loaded program: its maps streams, stream_rests
-// and table_counters, which stay the caller's. What it announces comes from
-// iface.
-func OpenMeters(streams, rests, counts *ebpf.Map, iface uint16) (*Meters, error) {
-	m := &Meters{counts: counts, iface: iface}
+// homeLevel is the level that a table of as many buckets begins with.
+func homeLevel(buckets uint32) uint32 {
+	level := uint32(wholeLevel)
+	for level < levels-1 && bucketsAt(buckets, level+1) >= firstBuckets {
+		level++
+	}
+	return level
+}
+
+// bucketsAt is how many of all buckets a level has.
+func bucketsAt(all, level uint32) uint32 { return all >> (max(level, wholeLevel) - wholeLevel) }
+
+// OpenMeters maps the table of a loaded program, by its maps streams, stream_rests
+// and table_counters and its variables table_home and table_used, which stay the
+// caller's. What it announces comes from iface.
+func OpenMeters(maps map[string]*ebpf.Map, variables map[string]*ebpf.Variable, iface uint16) (*Meters, error) {
+	streams, rests := maps["streams"], maps["stream_rests"]
+	m := &Meters{counts: maps["table_counters"], home: variables["table_home"], used: variables["table_used"], iface: iface}
 	n := streams.MaxEntries()
+	m.level = homeLevel(n)
 	for _, t := range []struct {
 		table *ebpf.Map
 		size  uint32
@@ -249,7 +280,8 @@ func (m *Meters) Read(slot uint32, to *[StateSize]byte) (packets uint32, ok bool
 func (m *Meters) Poll(into []frame.Metered) []frame.Metered {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for range m.seen {
+	n := m.grow()
+	for range n {
 		if cap(into)-len(into) < slots {
 			break
 		}
@@ -260,11 +292,34 @@ func (m *Meters) Poll(into []frame.Metered) []frame.Metered {
 				m.seen[m.next] = v
 			}
 		}
-		if m.next++; int(m.next) == len(m.seen) {
+		if m.next++; m.next >= n {
 			m.next = 0
 		}
 	}
 	return into
+}
+
+// grow lets new streams go to more buckets when those that they went to are a
+// quarter full, and says in how many buckets there may be streams. Where it cannot
+// be told, that is all of them, and streams whose bucket is full go to the next
+// level anyway.
+func (m *Meters) grow() uint32 {
+	all := uint32(len(m.seen))
+	s, err := m.Stats()
+	if err != nil {
+		return all
+	}
+	for m.level > wholeLevel && 4*s.Used > uint64(bucketsAt(all, m.level))*slots {
+		if m.home.Set(m.level-1) != nil {
+			break
+		}
+		m.level--
+	}
+	var used uint32
+	if err := m.used.Get(&used); err != nil {
+		return all
+	}
+	return bucketsAt(all, uint32(bits.TrailingZeros32(used|1<<m.level)))
 }
 
 // pollBucket appends the streams of one bucket, and says whether it could read

@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"encoding/binary"
+	"errors"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -28,9 +29,17 @@ const (
 // testIface is the interface that the tests' meters say packets came from.
 const testIface = 3
 
+func (r *rig) tables() map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{"streams": r.Streams, "stream_rests": r.StreamRests, "table_counters": r.TableCounters}
+}
+
+func (r *rig) variables() map[string]*ebpf.Variable {
+	return map[string]*ebpf.Variable{"table_home": r.TableHome, "table_used": r.TableUsed}
+}
+
 func openMeters(tb testing.TB, r *rig) *Meters {
 	tb.Helper()
-	m, err := OpenMeters(r.Streams, r.StreamRests, r.TableCounters, testIface)
+	m, err := OpenMeters(r.tables(), r.variables(), testIface)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -98,7 +107,8 @@ func (r *rig) publish(tb testing.TB, addr []byte, port uint16, policy uint8, pay
 			value[9+8*i] = 2
 		}
 	}
-	if err := r.Media.Put(key[:], value); err != nil {
+	var generation uint32
+	if err := errors.Join(r.Media.Put(key[:], value), r.MediaGeneration.Get(&generation), r.MediaGeneration.Set(generation+1)); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -324,6 +334,53 @@ func TestPoll(t *testing.T) {
 	}
 }
 
+// TestTableGrows begins streams in a table that starts small: all get a place, each
+// one only, and packets find it whatever the level is by then.
+func TestTableGrows(t *testing.T) {
+	const buckets, streams = 8 * firstBuckets, 8000
+	r := load(t, 8*buckets)
+	m := openMeters(t, r)
+	first := m.level
+	if n := bucketsAt(buckets, first); n != firstBuckets {
+		t.Fatalf("begins with %d buckets, want %d", n, firstBuckets)
+	}
+	for begun := 0; begun < streams; begun += 500 {
+		for round := range 2 {
+			var some []fed
+			for i := begun; i < begun+500; i++ {
+				some = append(some, tablePacket(i, pk(uint16(round), int64(round)*20)))
+			}
+			for i, got := range r.feed(t, some...) {
+				if got != toMeter && !(round == 0 && got == toSample) {
+					t.Fatalf("stream %d, round %d: result %d", begun+i, round, got)
+				}
+			}
+		}
+		if begun%2000 == 0 { // between polls buckets fill, and streams go to the next level
+			poll(m)
+		}
+	}
+	level := m.level
+	if poll(m); m.level != wholeLevel || level == first {
+		t.Errorf("level %d, then %d, with %d streams: want some step, then %d", level, m.level, streams, wholeLevel)
+	}
+	var again []fed
+	for i := range streams {
+		again = append(again, tablePacket(i, pk(2, 40)))
+	}
+	r.feed(t, again...)
+	seen := map[uint32]bool{}
+	for _, f := range poll(m) {
+		if h, _ := mustRead(t, m, f.Slot); seen[f.SSRC] || h.Packets() != 3 {
+			t.Fatalf("SSRC %#x: twice: %v, %d packets, want 3", f.SSRC, seen[f.SSRC], h.Packets())
+		}
+		seen[f.SSRC] = true
+	}
+	if s, err := m.Stats(); err != nil || len(seen) != streams || s.Used != streams || s.Refused != 0 {
+		t.Errorf("%d streams told of, %+v, %v, want %d and none refused", len(seen), s, err, streams)
+	}
+}
+
 func TestRelease(t *testing.T) {
 	r := load(t, 8) // one bucket
 	m := openMeters(t, r)
@@ -425,28 +482,40 @@ func TestTableOfAnother(t *testing.T) {
 		t.Error("sized a table that is not there")
 	}
 	r := load(t, 800)
-	if m, err := OpenMeters(r.Streams, r.States, r.TableCounters, 0); err == nil {
+	other := r.tables()
+	other["stream_rests"] = r.States
+	if m, err := OpenMeters(other, r.variables(), 0); err == nil {
 		m.Close()
 		t.Error("mapped something else for the table")
 	}
 }
 
+// TestMetersAllocateNothing for streams: a round asks for counters once.
 func TestMetersAllocateNothing(t *testing.T) {
 	r := load(t, 8*64)
 	m := openMeters(t, r)
-	r.feed(t, tablePacket(0, pk(1, 0)))
-	out := make([]frame.Metered, 0, 64)
-	slot := m.Poll(out)[0].Slot
+	out := make([]frame.Metered, 0, 128)
 	var s [StateSize]byte
-	n := testing.AllocsPerRun(100, func() {
-		clear(m.told)
-		clear(m.seen)
-		out = m.Poll(out[:0])
-		m.SetPolicy(slot, meterOnly)
-		packets, _ := m.Read(slot, &s)
-		m.Release(slot, packets+1)
-	})
-	if n != 0 || len(out) != 1 {
-		t.Errorf("%v allocations, %d streams", n, len(out))
+	round := func(streams int) float64 {
+		for i := range streams {
+			r.feed(t, tablePacket(i, pk(1, 0)))
+		}
+		n := testing.AllocsPerRun(100, func() {
+			clear(m.told)
+			clear(m.seen)
+			out = m.Poll(out[:0])
+			for _, f := range out {
+				m.SetPolicy(f.Slot, meterOnly)
+				packets, _ := m.Read(f.Slot, &s)
+				m.Release(f.Slot, packets+1)
+			}
+		})
+		if len(out) != streams {
+			t.Errorf("%d streams, want %d", len(out), streams)
+		}
+		return n
+	}
+	if one, many := round(1), round(50); one > 10 || many != one {
+		t.Errorf("%v allocations for one stream, %v for 50: want few, and as many", one, many)
 	}
 }

@@ -244,6 +244,38 @@ func TestRTPRules(t *testing.T) {
 	wants{{"passed", over4(53, 53, voice), "pass: other"}}.run(t, loaded(t, s, 0))
 }
 
+// TestPortsOfEndpoints tells of endpoints that share a port, and takes them back: an
+// endpoint is known as long as it is there, whatever becomes of the others.
+func TestPortsOfEndpoints(t *testing.T) {
+	s := DefaultSettings()
+	s.RTP = RTP{Learned, nil}
+	f := loaded(t, s, 0)
+	here, there := frame.Endpoint{Addr: frame.AddrFrom(dst4), Port: 4000}, frame.Endpoint{Addr: frame.AddrFrom(dst4.Next()), Port: 4000}
+	for i, step := range []struct {
+		do   func(frame.Endpoint) error
+		at   frame.Endpoint
+		want string
+	}{
+		{func(e frame.Endpoint) error { return f.Publish(e, Media{}) }, there, "drop: other"},
+		{func(e frame.Endpoint) error { return f.Publish(e, Media{}) }, here, "pass: RTP"},
+		{func(e frame.Endpoint) error { return f.Publish(e, Media{Policy: Full}) }, here, "pass: RTP"},
+		{f.Withdraw, there, "pass: RTP"},
+		{f.Withdraw, there, "pass: RTP"},
+		{f.Withdraw, here, "drop: other"},
+		{func(e frame.Endpoint) error { return f.Publish(e, Media{}) }, here, "pass: RTP"},
+	} {
+		if err := step.do(step.at); err != nil {
+			t.Fatal(err)
+		}
+		if row, _, _ := judge(t, f, over4(30000, 4000, voice)); row != step.want {
+			t.Errorf("step %d: %q, want %q", i, row, step.want)
+		}
+	}
+	if f.media.of[4000] != 1 || f.media.ports[4000/64] != 1<<(4000%64) {
+		t.Errorf("%d endpoints of the port, bits %#x", f.media.of[4000], f.media.ports[4000/64])
+	}
+}
+
 func TestLimits(t *testing.T) {
 	s := DefaultSettings()
 	s.Limit.Register = Limit{PerSecond: 1, Burst: 4, Sample: 3}

@@ -96,6 +96,8 @@ type Filter struct {
 	meters  *Meters
 	feeds   *feeds
 
+	media endpoints
+
 	mu    sync.Mutex // what follows
 	link  link.Link
 	set   settingsInForce
@@ -203,9 +205,11 @@ func (f *Filter) begin() error {
 	if err := f.setClock(); err != nil {
 		return err
 	}
+	if err := f.media.open(f.objects.Maps[bpf.PrefilterMapRsMediaPorts]); err != nil {
+		return err
+	}
 	if f.options.MeterSlots > 0 {
-		maps := f.objects.Maps
-		m, err := OpenMeters(maps["streams"], maps["stream_rests"], maps["table_counters"], f.options.Index)
+		m, err := OpenMeters(f.objects.Maps, f.objects.Variables, f.options.Index)
 		if err != nil {
 			return err
 		}
@@ -226,6 +230,7 @@ func (f *Filter) unload() {
 	if f.feeds != nil {
 		f.feeds.close()
 	}
+	f.media.close()
 	if f.objects != nil {
 		f.objects.Close()
 	}
