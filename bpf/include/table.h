@@ -22,7 +22,7 @@
  * Few streams shall touch few pages, so the table begins with a part of its buckets and
  * takes more as it fills. There are levels: 0 to TABLE_WHOLE are all buckets, each
  * level behind has half of them, and a stream has one bucket in each. New streams go
- * to the level table_home, and if their bucket is full to the one before; those of
+ * to the level table_home; when a bucket there is full, the one before is home. Those of
  * other levels (table_used) stay where they are.
  *
  * Who loads a program with this table sets table_buckets to the size of the
@@ -145,7 +145,7 @@ struct {
 volatile const __u32 table_buckets = 0; /* entries of streams; 0: nothing is metered */
 #define TABLE_LEVELS 8
 #define TABLE_WHOLE 2
-volatile __u32 table_home; /* level that new streams go to; user space lowers it */
+volatile __u32 table_home; /* level that new streams go to */
 volatile __u32 table_used; /* bit n: a stream began at level n */
 
 volatile const __u64 table_keys[TABLE_KEYS] = {};
@@ -418,20 +418,25 @@ static __always_inline int table_meter(struct rs_bucket *b, struct rs_rests *res
 	return policy == RS_HEADER ? TABLE_HEADER : TABLE_METER;
 }
 
+/* table_bucket is where the bucket of a level is. */
+static __always_inline __u32 table_bucket(__u64 hash, __u32 level)
+{
+	/* Elsewhere at each level, so that those who share a full bucket part. */
+	__u32 at = (__u32)hash ^ level * 0x9e3779b9U;
+
+	return (__u64)at * (table_buckets >> (level > TABLE_WHOLE ? level - TABLE_WHOLE : 0)) >> 32;
+}
+
 /* table_try is table_count for one level; a stream that is not there yet begins there, or is absent. */
 __noinline int table_try(const struct rs_flow *f, const struct rs_rtp *p, __u64 hash, __u32 level, __u32 begin)
 {
+	__u32 at = table_bucket(hash, level & (TABLE_LEVELS - 1));
 	struct rs_rests *rests;
 	struct rs_bucket *b;
 	int result = TABLE_BUSY;
-	__u32 at;
 
 	if (!f || !p)
 		return TABLE_NO_ROOM;
-	level &= TABLE_LEVELS - 1;
-	/* Elsewhere at each level, so that those who share a full bucket part. */
-	at = (__u32)hash ^ level * 0x9e3779b9U;
-	at = (__u64)at * (table_buckets >> (level > TABLE_WHOLE ? level - TABLE_WHOLE : 0)) >> 32;
 	b = bpf_map_lookup_elem(&streams, &at);
 	rests = bpf_map_lookup_elem(&stream_rests, &at);
 	if (!b || !rests)
@@ -444,14 +449,31 @@ __noinline int table_try(const struct rs_flow *f, const struct rs_rtp *p, __u64 
 	return result;
 }
 
+/* table_maybe says of a level, without its lock, whether a stream may be there. */
+static __always_inline bool table_maybe(__u64 hash, __u32 level)
+{
+	__u32 at = table_bucket(hash, level);
+	struct rs_bucket *b = bpf_map_lookup_elem(&streams, &at);
+	__u16 tag = hash >> 48 | 1;
+	bool found = false;
+
+	if (b)
+		for (__u32 s = 0; s < TABLE_SLOTS; s++)
+			found |= TABLE_ONCE(b->tags[s]) == tag;
+	return found;
+}
+
 /* table_seek is table_count for a stream that is not at home: it looks at all levels, and begins it where there is room. */
 static __always_inline int table_seek(const struct rs_flow *f, const struct rs_rtp *p, __u64 hash)
 {
 	__u32 home = table_home & (TABLE_LEVELS - 1), used = table_used;
 	int result;
 
-	for (__u32 l = 0; l < TABLE_LEVELS; l++) {
-		if (l == home || !(used >> l & 1))
+	/* The level that was home before comes first. */
+	for (__u32 i = 1; i < TABLE_LEVELS; i++) {
+		__u32 l = (home + i) & (TABLE_LEVELS - 1);
+
+		if (!(used >> l & 1) || !table_maybe(hash, l))
 			continue;
 		result = table_try(f, p, hash, l, 0);
 		if (result != TABLE_ABSENT)
@@ -465,8 +487,11 @@ static __always_inline int table_seek(const struct rs_flow *f, const struct rs_r
 		if (!(used >> l & 1))
 			__sync_fetch_and_or(&table_used, 1U << l); /* before anybody may have to look there */
 		result = table_try(f, p, hash, l, 1);
-		if (result != TABLE_NO_ROOM)
-			return result;
+		if (result == TABLE_NO_ROOM)
+			continue;
+		if (l < home && l >= TABLE_WHOLE)
+			table_home = l;
+		return result;
 	}
 	return TABLE_NO_ROOM;
 }

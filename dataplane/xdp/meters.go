@@ -26,7 +26,7 @@ const (
 	slots     = 8 // streams in a bucket
 	tableKeys = 5 // words that its hash takes
 
-	// The table begins with as many buckets, if it has them, and doubles as it fills.
+	// The table begins with as many buckets, if it has them, and takes twice as many when one is full.
 	levels       = 8
 	wholeLevel   = 2 // the last level of all buckets; each behind it has half of those before
 	firstBuckets = 512
@@ -71,17 +71,15 @@ type Meters struct {
 	rest   []byte   // what is not in the buckets
 	rests  []uint64 // the same memory
 	counts *ebpf.Map
-	home   *ebpf.Variable // level that new streams go to
 	used   *ebpf.Variable // levels that there are streams of
 	iface  uint16
 
 	released atomic.Uint64 // slots that were given free
 
-	mu    sync.Mutex
-	level uint32   // as home says
-	next  uint32   // bucket where the next Poll begins
-	seen  []uint32 // version of each bucket when it was last polled
-	told  []uint64 // generation and packets of each slot when it was last told of
+	mu   sync.Mutex
+	next uint32   // bucket where the next Poll begins
+	seen []uint32 // version of each bucket when it was last polled
+	told []uint64 // generation and packets of each slot when it was last told of
 }
 
 // MeterStats says how full the table is.
@@ -142,13 +140,12 @@ func homeLevel(buckets uint32) uint32 {
 func bucketsAt(all, level uint32) uint32 { return all >> (max(level, wholeLevel) - wholeLevel) }
 
 // OpenMeters maps the table of a loaded program, by its maps streams, stream_rests
-// and table_counters and its variables table_home and table_used, which stay the
+// and table_counters and its variable table_used, which stay the
 // caller's. What it announces comes from iface.
 func OpenMeters(maps map[string]*ebpf.Map, variables map[string]*ebpf.Variable, iface uint16) (*Meters, error) {
 	streams, rests := maps["streams"], maps["stream_rests"]
-	m := &Meters{counts: maps["table_counters"], home: variables["table_home"], used: variables["table_used"], iface: iface}
+	m := &Meters{counts: maps["table_counters"], used: variables["table_used"], iface: iface}
 	n := streams.MaxEntries()
-	m.level = homeLevel(n)
 	for _, t := range []struct {
 		table *ebpf.Map
 		size  uint32
@@ -280,7 +277,7 @@ func (m *Meters) Read(slot uint32, to *[StateSize]byte) (packets uint32, ok bool
 func (m *Meters) Poll(into []frame.Metered) []frame.Metered {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := m.grow()
+	n := m.inUse()
 	for range n {
 		if cap(into)-len(into) < slots {
 			break
@@ -299,27 +296,13 @@ func (m *Meters) Poll(into []frame.Metered) []frame.Metered {
 	return into
 }
 
-// grow lets new streams go to more buckets when those that they went to are a
-// quarter full, and says in how many buckets there may be streams. Where it cannot
-// be told, that is all of them, and streams whose bucket is full go to the next
-// level anyway.
-func (m *Meters) grow() uint32 {
-	all := uint32(len(m.seen))
-	s, err := m.Stats()
-	if err != nil {
-		return all
-	}
-	for m.level > wholeLevel && 4*s.Used > uint64(bucketsAt(all, m.level))*slots {
-		if m.home.Set(m.level-1) != nil {
-			break
-		}
-		m.level--
-	}
+// inUse is in how many buckets there may be streams, from the first on.
+func (m *Meters) inUse() uint32 {
 	var used uint32
-	if err := m.used.Get(&used); err != nil {
-		return all
+	if m.used.Get(&used) != nil {
+		return uint32(len(m.seen))
 	}
-	return bucketsAt(all, uint32(bits.TrailingZeros32(used|1<<m.level)))
+	return bucketsAt(uint32(len(m.seen)), uint32(bits.TrailingZeros32(used|1<<(levels-1))))
 }
 
 // pollBucket appends the streams of one bucket, and says whether it could read
