@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -120,24 +119,7 @@ func (p *printed) String() string {
 // listen starts a capture at one end of a link, and returns when it captures.
 func listen(t *testing.T, l *netns.Link, args ...string) *live {
 	t.Helper()
-	v := &live{t: t, out: new(printed), err: new(printed), ended: make(chan error, 1)}
-	v.cmd = l.Command(context.Background(), netns.B, os.Args[0], append([]string{"run", "-i", l.Side(netns.B).Iface, "--json", "-", "--dedup", "off"}, args...)...)
-	v.cmd.Stdout, v.cmd.Stderr = v.out, v.err
-	v.cmd.Env = append(os.Environ(), asService+"=1")
-	if err := v.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	gone := make(chan struct{})
-	go func() {
-		v.ended <- v.cmd.Wait()
-		close(gone)
-	}()
-	t.Cleanup(func() {
-		_ = v.cmd.Process.Kill()
-		<-gone
-	})
-	v.until("it captures", func() bool { return strings.Contains(v.err.String(), "\nworkers: ") })
-	return v
+	return listenAt(t, l, netns.B, args...)
 }
 
 // until waits for a condition.
@@ -191,29 +173,15 @@ type heardLive struct {
 // recordsOf reads lines of JSON.
 func recordsOf(t *testing.T, text string) *heardLive {
 	t.Helper()
-	h := &heardLive{other: make(map[string]int)}
-	for l := range strings.Lines(text) {
-		var kind struct {
-			Type   string `json:"type"`
-			Orphan bool   `json:"orphan"`
-		}
-		var c record.Call
-		var s record.Stream
-		err := json.Unmarshal([]byte(l), &kind)
-		switch {
-		case kind.Type != "":
-			h.other[kind.Type]++
-		case kind.Orphan:
-			err = errors.Join(err, json.Unmarshal([]byte(l), &s))
-			h.orphans = append(h.orphans, facts(&s))
-		default:
-			err = errors.Join(err, json.Unmarshal([]byte(l), &c))
-			h.calls = append(h.calls, callFacts(&c))
-		}
-		if err != nil {
-			t.Fatalf("%v in %s", err, l)
-		}
+	h := new(heardLive)
+	calls, orphans, other := recordsIn(t, text)
+	for i := range calls {
+		h.calls = append(h.calls, callFacts(&calls[i]))
 	}
+	for i := range orphans {
+		h.orphans = append(h.orphans, facts(&orphans[i]))
+	}
+	h.other = other
 	slices.Sort(h.calls)
 	slices.Sort(h.orphans)
 	return h

@@ -132,7 +132,16 @@ func (v *live) finish() (calls []record.Call, orphans []record.Stream) {
 // records are those of a capture that has ended.
 func (v *live) records() (calls []record.Call, orphans []record.Stream) {
 	v.t.Helper()
-	for line := range strings.Lines(v.out.String()) {
+	calls, orphans, _ = recordsIn(v.t, v.out.String())
+	return calls, orphans
+}
+
+// recordsIn reads records as lines of JSON: calls, streams of no call, and how many
+// others of each type.
+func recordsIn(t *testing.T, text string) (calls []record.Call, orphans []record.Stream, other map[string]int) {
+	t.Helper()
+	other = make(map[string]int)
+	for line := range strings.Lines(text) {
 		var kind struct {
 			Type   string `json:"type"`
 			Orphan bool   `json:"orphan"`
@@ -142,6 +151,7 @@ func (v *live) records() (calls []record.Call, orphans []record.Stream) {
 		err := json.Unmarshal([]byte(line), &kind)
 		switch {
 		case kind.Type != "":
+			other[kind.Type]++
 		case kind.Orphan:
 			err = errors.Join(err, json.Unmarshal([]byte(line), &s))
 			orphans = append(orphans, s)
@@ -150,10 +160,10 @@ func (v *live) records() (calls []record.Call, orphans []record.Stream) {
 			calls = append(calls, c)
 		}
 		if err != nil {
-			v.t.Fatalf("%v in %s", err, line)
+			t.Fatalf("%v in %s", err, line)
 		}
 	}
-	return calls, orphans
+	return calls, orphans, other
 }
 
 // accounted checks that each frame has exactly one fate on the way to the

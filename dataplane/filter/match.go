@@ -57,15 +57,7 @@ func (t *test) hasAddr(src, dst frame.Addr) bool {
 	if src.Is4() != (t.version == 4) {
 		return false
 	}
-	switch t.dir {
-	case srcEnd:
-		return t.in(src)
-	case dstEnd:
-		return t.in(dst)
-	case bothEnds:
-		return t.in(src) && t.in(dst)
-	}
-	return t.in(src) || t.in(dst)
+	return t.dir.of(t.in(src), t.in(dst))
 }
 
 func (t *test) ofVersion(a frame.Addr) bool {
@@ -78,15 +70,7 @@ func (t *test) hasPort(p *frame.Packet) bool {
 	}
 	src := p.Src.Port >= t.lo && p.Src.Port <= t.hi
 	dst := p.Dst.Port >= t.lo && p.Dst.Port <= t.hi
-	switch t.dir {
-	case srcEnd:
-		return src
-	case dstEnd:
-		return dst
-	case bothEnds:
-		return src && dst
-	}
-	return src || dst
+	return t.dir.of(src, dst)
 }
 
 // carrierPort asks for the destination port that a kind of tunnel uses.
@@ -137,7 +121,12 @@ func (in *instr) hasMAC(fr *frame.Frame) bool {
 	d := fr.Data
 	dst := (uint64(binary.BigEndian.Uint32(d))<<16|uint64(binary.BigEndian.Uint16(d[4:])))&in.macMask == in.mac
 	src := (uint64(binary.BigEndian.Uint32(d[6:]))<<16|uint64(binary.BigEndian.Uint16(d[10:])))&in.macMask == in.mac
-	switch in.dir {
+	return in.dir.of(src, dst)
+}
+
+// of combines what holds of the source and of the destination.
+func (d direction) of(src, dst bool) bool {
+	switch d {
 	case srcEnd:
 		return src
 	case dstEnd:
