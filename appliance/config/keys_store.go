@@ -1,0 +1,137 @@
+package config
+
+import "time"
+
+var storeKeys = []Key{
+	{Name: "sqldriver", Group: groupStore,
+		Help:  "Where records are kept: in a file of the embedded database (sqlite), on a server (mysql, or MariaDB), nowhere (none). auto: on a server where mysqlhost or mysqlsocket is set, else in a file.",
+		field: func(c *Config) value { return word(&c.Store.Driver, nil, auto, "sqlite", "mysql", none) }},
+	{Name: "db", Group: groupStore,
+		Help:  "File of the embedded database; or the whole name of a server, mysql://USER@HOST/DATABASE?password-file=FILE.",
+		field: func(c *Config) value { return storeName(&c.Store.Path) }},
+	{Name: "mysqlhost", Group: groupStore,
+		Help:  "Host of the database server, by TCP.",
+		field: func(c *Config) value { return text(&c.Store.Host, "a name or an address") }},
+	{Name: "mysqlport", Group: groupStore,
+		Help:  "Its port. auto: 3306.",
+		field: func(c *Config) value { return count(&c.Store.Port, 0, 65535, auto) }},
+	{Name: "mysqlsocket", Group: groupStore,
+		Help:  "Socket of a database server on this machine, instead of mysqlhost.",
+		field: func(c *Config) value { return path(&c.Store.Socket, "the path of a socket") }},
+	{Name: "mysqldb", Group: groupStore,
+		Help:  "Database on the server. It is made if it is not there. It cannot be one that VoIPmonitor uses.",
+		field: func(c *Config) value { return text(&c.Store.Database, "a name") }},
+	{Name: "mysqlusername", Group: groupStore, Also: []string{"mysqluser"},
+		Help:  "User on the server.",
+		field: func(c *Config) value { return text(&c.Store.User, "a name") }},
+	{Name: "mysqlpassword", Group: groupStore, Secret: true,
+		Help:  "Password of the user. Better in a file that mysqlpassword_file names, or in a credential mysqlpassword of systemd.",
+		field: func(c *Config) value { return secret(&c.Store.Password, "a password") }},
+	{Name: "mysqltls", Group: groupStore,
+		Help:  "Encrypt the connection to the server; skip-verify takes any certificate.",
+		field: func(c *Config) value { return word(&c.Store.TLS, onOff("yes", "no"), "no", "yes", "skip-verify") }},
+	{Name: "mysqlsslcacert", Group: groupStore,
+		Help:  "File with certificates to trust, instead of the system's. It implies mysqltls.",
+		field: func(c *Config) value { return path(&c.Store.CA, "the path of a file") }},
+	{Name: "mysqlsslcert", Group: groupStore,
+		Help:  "File with the certificate of the client. It implies mysqltls.",
+		field: func(c *Config) value { return path(&c.Store.Cert, "the path of a file") }},
+	{Name: "mysqlsslkey", Group: groupStore,
+		Help:  "File with its key.",
+		field: func(c *Config) value { return path(&c.Store.Key, "the path of a file") }},
+	{Name: "mysql_connect_timeout", Group: groupStore,
+		Help:  "How long connecting may take.",
+		field: func(c *Config) value { return span(&c.Store.Timeout, second, second, time.Hour) }},
+	{Name: "queue", Group: groupStore,
+		Help:  "Directory that keeps records while the store is away, and those that it rejects. none: they are lost.",
+		field: func(c *Config) value { return path(&c.Store.Queue, "the path of a directory, or none") }},
+	{Name: "queue_size", Group: groupStore,
+		Help:  "What it may take. auto: 4GiB.",
+		field: func(c *Config) value { return size(&c.Store.QueueBytes, leastMemory, mostBytes, auto) }},
+	{Name: "cleandatabase", Group: groupStore, Live: true, Also: []string{"cleandatabase_cdr"},
+		Help:  "Full days (UTC) that records are kept. none: for ever.",
+		field: func(c *Config) value { return count(&c.Store.Days, 0, 36_500, none) }},
+
+	{Name: "listen", Flag: "http", Group: groupWeb,
+		Help:  "Address and port of the web UI, the API and the metrics. Other addresses than those of this machine need tls_cert and tls_key. none: off.",
+		field: func(c *Config) value { return address(&c.Web.Listen) }},
+	{Name: "tls_cert", Group: groupWeb,
+		Help:  "File with the certificate of the web UI and those above it, PEM.",
+		field: func(c *Config) value { return path(&c.Web.Cert, "the path of a file") }},
+	{Name: "tls_key", Group: groupWeb,
+		Help:  "File with its key, PEM.",
+		field: func(c *Config) value { return path(&c.Web.Key, "the path of a file") }},
+	{Name: "listen_insecure", Group: groupWeb,
+		Help:  "Let other machines in without TLS, as behind a proxy that has it. Passwords and recordings are then readable on the way.",
+		field: func(c *Config) value { return yesNo(&c.Web.Insecure) }},
+	{Name: "trusted_proxies", Group: groupWeb,
+		Help:  "Addresses of proxies whose X-Forwarded-For is believed.",
+		field: func(c *Config) value { return prefixes(&c.Web.Proxies) }},
+	{Name: "session_idle", Group: groupWeb,
+		Help:  "A login ends when it was not used for this time.",
+		field: func(c *Config) value { return span(&c.Web.SessionIdle, second, time.Minute, 30*day) }},
+	{Name: "session_max", Group: groupWeb,
+		Help:  "A login ends after this time.",
+		field: func(c *Config) value { return span(&c.Web.SessionMax, second, time.Minute, year) }},
+	{Name: "managerport", Flag: "manager", Group: groupWeb,
+		Help:  "TCP port that answers sniffer_stat and other questions of VoIPmonitor's manager, read-only; its own is 5029. none: off.",
+		field: func(c *Config) value { return count(&c.Manager.Port, 0, 65535, none) }},
+	{Name: "managerip", Group: groupWeb,
+		Help:  "Address of managerport; one of this machine's own, since nobody logs in there.",
+		field: func(c *Config) value { return ipAddress(&c.Manager.IP) }},
+	{Name: "control_socket", Flag: "control", Group: groupWeb,
+		Help:  "Socket of the commands of ringside (status, reload, top). none: off.",
+		field: func(c *Config) value { return path(&c.Manager.Socket, "the path of a socket, or none") }},
+}
+
+var processKeys = []Key{
+	{Name: "max_memory", Group: groupProcess,
+		Help:  "Memory of the whole process. auto: that of its cgroup, else of the machine.",
+		field: func(c *Config) value { return size(&c.Process.Memory, 64<<20, mostBytes, auto) }},
+	{Name: "max_buffer_mem", Group: groupProcess,
+		Help:  "Memory of packets: rings and spool_memory together. What does not fit is refused. auto: no bound but max_memory.",
+		field: func(c *Config) value { return size(&c.Process.BufferMemory, leastMemory, mostBytes, auto) }},
+	{Name: "state_dir", Flag: "state", Group: groupProcess,
+		Help:  "Directory of users, audit, flight recorder and the state of the last run.",
+		field: func(c *Config) value { return path(&c.Process.StateDir, "the path of a directory") }},
+	{Name: "shutdown_timeout", Group: groupProcess,
+		Help:  "The longest that the end may take; what is not written by then is lost.",
+		field: func(c *Config) value { return span(&c.Process.Shutdown, second, second, time.Hour) }},
+
+	{Name: "log_level", Group: groupLog,
+		Help:  "The least that is told.",
+		field: func(c *Config) value { return word(&c.Log.Level, nil, "debug", "info", "warn", "error") }},
+	{Name: "log_file", Group: groupLog,
+		Help:  "File of the log; USR1 opens it anew. Empty: standard error, and so the journal.",
+		field: func(c *Config) value { return path(&c.Log.File, "the path of a file") }},
+	{Name: "log_redact", Group: groupLog,
+		Help:  "Leave numbers and Call-IDs out of the log.",
+		field: func(c *Config) value { return yesNo(&c.Log.Redact) }},
+	{Name: "status_interval", Group: groupLog,
+		Help:  "Time between two lines of status; 0: none.",
+		field: func(c *Config) value { return span(&c.Log.Status, second, 0, day) }},
+
+	{Name: "export_json", Group: groupExport, Also: []string{"json"},
+		Help:  "File that gets every record as a line of JSON, too; -: standard output.",
+		field: func(c *Config) value { return output(&c.Export.JSON) }},
+	{Name: "export_csv", Group: groupExport, Also: []string{"csv"},
+		Help:  "File that gets calls as CSV, too; -: standard output.",
+		field: func(c *Config) value { return output(&c.Export.CSV) }},
+	{Name: "export_keys", Group: groupExport, Also: []string{"keys"},
+		Help:  "Let JSON have the keys of encrypted media.",
+		field: func(c *Config) value { return yesNo(&c.Export.Keys) }},
+}
+
+// output takes the path of a file, or - for standard output.
+func output(to *string) value {
+	v := path(to, "the path of a file, or -")
+	file := v.set
+	v.set = func(s string) error {
+		if s == "-" {
+			*to = s
+			return nil
+		}
+		return file(s)
+	}
+	return v
+}
