@@ -3,9 +3,12 @@ package traffic
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
+
+	"ringside/flow/record"
 )
 
 // Codec says how one kind of audio travels in RTP (RFC 3551 and the payload
@@ -85,31 +88,29 @@ type audio struct {
 	sums [chunks]uint32
 }
 
-// audioFor makes the pool of a codec: speech-like companded samples for PCMU,
-// PCMA and G722, incompressible bytes for the rest.
-func audioFor(c *Codec) *audio {
+// audioFor makes the pool of a codec for what a side sends: a tune for PCMU,
+// PCMA and G722, incompressible bytes for the rest. Those of Opus are heard as
+// silence: they cannot be music, since packets take pieces of any length.
+func audioFor(c *Codec, side record.Side) *audio {
 	a := &audio{data: make([]byte, chunks*c.Bytes), size: c.Bytes}
-	r := newRandom(uint64(c.Clock), uint64(c.Bytes))
-	companded := c.Name == "PCMU" || c.Name == "PCMA" || c.Name == "G722"
-	level, phase := 0.0, 0.0
-	for i := range a.data {
-		if !companded {
+	r := newRandom(uint64(c.Clock), uint64(c.Bytes)+uint64(side)<<32)
+	switch c.Name {
+	case "PCMU":
+		tune(a.data, &r, side, mulaw)
+	case "PCMA":
+		tune(a.data, &r, side, alaw)
+	case "G722":
+		tune(a.data, &r, side, newG722().encode)
+	default:
+		for i := range a.data {
 			a.data[i] = byte(r.next())
-			continue
-		}
-		if i%400 == 0 { // a new level every 50 ms, pauses included
-			level = 0.3 * r.unit() * float64(r.below(4)) / 3
-		}
-		phase += 2 * math.Pi * (110 + 60*math.Sin(float64(i)/9000)) / 8000
-		x := level * (math.Sin(phase) + 0.5*math.Sin(3*phase) + 0.2*math.Sin(7*phase) + 0.05*r.normal())
-		a.data[i] = mulaw(x)
-		if c.Name == "PCMA" {
-			a.data[i] ^= 0x2a
 		}
 	}
-	if c.Name == "opus" { // each piece one hybrid full-band frame of 20 ms, RFC 6716 section 3.1
+	if c.Name == "opus" {
+		// Each piece is a full-band CELT frame of 20 ms (RFC 6716 section 3.1), whose
+		// first bit, which ones say, is that it is silent (section 4.3).
 		for i := range chunks {
-			a.data[i*c.Bytes] = 15 << 3
+			copy(a.data[i*c.Bytes:], []byte{31 << 3, 0xff, 0xff, 0xff, 0xff})
 		}
 	}
 	for i := range a.sums {
@@ -118,15 +119,58 @@ func audioFor(c *Codec) *audio {
 	return a
 }
 
-// mulaw compands x in -1..1 (ITU-T G.711, continuous form).
+// A tune is made of notes of a scale that sounds well whatever sounds together,
+// and of pauses, as speech has them. Who listens hears by the pitch which side
+// it is, and by the steps of the tune what is missing.
+const noteLength = 2560 // samples at 8 kHz: 320 ms, of which a pool has a whole number
+
+// tune fills a pool with companded samples.
+func tune(out []byte, r *random, side record.Side, compand func(float64) byte) {
+	base := 220.0 // Hz
+	if side == called {
+		base = 440
+	}
+	steps := [...]float64{1, 9. / 8, 5. / 4, 3. / 2, 5. / 3, 2}
+	at, level := 0, 0.0
+	for i := range out {
+		n := i % noteLength
+		if n == 0 {
+			at = max(0, min(len(steps)-1, at+r.below(5)-2))
+			if level = 0.3; i > 0 && r.chance(0.2) {
+				level = 0
+			}
+		}
+		t := float64(n) / 8000
+		// A string that is plucked, and damped before the next one.
+		x := min(1, t*200) * math.Exp(-4*t) * min(1, float64(noteLength-n)/80)
+		w := 2 * math.Pi * base * steps[at] * t
+		x *= math.Sin(w) + 0.4*math.Exp(-6*t)*math.Sin(2*w) + 0.2*math.Exp(-9*t)*math.Sin(3*w)
+		out[i] = compand(level*x + 0.0006*r.normal())
+	}
+}
+
+// mulaw compands x in -1..1 (ITU-T G.711): a sign, the place of the first of 13
+// bits above a bias of 33, and the four behind it.
 func mulaw(x float64) byte {
-	x = max(-1, min(1, x))
-	y := math.Log1p(255*math.Abs(x)) / math.Log(256)
-	b := byte(127 * y)
+	n := min(uint(math.Abs(x)*8159)+33, 8191)
+	seg := bits.Len(n) - 6
+	b := byte(seg<<4) | byte(n>>(seg+1)&0xf)
 	if x < 0 {
 		b |= 0x80
 	}
 	return ^b
+}
+
+// alaw compands x in -1..1 (ITU-T G.711): likewise of 12 bits, without a bias,
+// and with every other bit turned over.
+func alaw(x float64) byte {
+	n := min(uint(math.Abs(x)*4096), 4095)
+	seg := max(bits.Len(n)-5, 0)
+	b := byte(seg<<4) | byte(n>>max(seg, 1)&0xf)
+	if x >= 0 {
+		b |= 0x80
+	}
+	return b ^ 0x55
 }
 
 // codecNamed is a codec by its exact encoding name.

@@ -48,6 +48,7 @@ type Generator struct {
 type audioKey struct {
 	name  string
 	bytes int
+	side  record.Side
 }
 
 // New checks the options and prepares a run.
@@ -475,10 +476,10 @@ func (g *Generator) vlanID() int32 {
 	return int32(g.opt.VLANs[0])
 }
 
-func (g *Generator) audioOf(c *Codec) *audio {
-	k := audioKey{c.Name, c.Bytes}
+func (g *Generator) audioOf(c *Codec, side record.Side) *audio {
+	k := audioKey{c.Name, c.Bytes, side}
 	if g.pools[k] == nil {
-		g.pools[k] = audioFor(c)
+		g.pools[k] = audioFor(c, side)
 	}
 	return g.pools[k]
 }

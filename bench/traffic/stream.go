@@ -90,7 +90,7 @@ type stream struct {
 // use makes c the codec of the packets to come.
 func (s *stream) use(c *Codec) {
 	s.codec, s.second = c, nil
-	s.plain = delivery{audio: s.call.g.audioOf(c), pt: c.Payload, size: uint16(c.Bytes)}
+	s.plain = delivery{audio: s.call.g.audioOf(c, s.side), pt: c.Payload, size: uint16(c.Bytes)}
 	s.least = uint16(c.Min)
 	s.samples = c.Clock / 1000 * uint32(c.Ptime)
 }
