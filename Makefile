@@ -45,6 +45,7 @@ lint: ## staticcheck, gofmt, the rules of the house (house_test.go), generated f
 	$(GO) tool staticcheck ./...
 	$(GO) test -count=1 .
 	@.ci/generated $(BUILD)
+	@.ci/generated-ui $(BUILD)
 
 .PHONY: unit
 unit: ## unit and end-to-end tests, without the race detector
@@ -69,8 +70,9 @@ bench: ## every benchmark, BENCHCOUNT times (1)
 ##@ Other
 
 .PHONY: generate
-generate: ## compile the programs of the kernel (bpf/), with the clang of bpf/clang.txt
+generate: ## compile the programs of the kernel (bpf/), with the clang of bpf/clang.txt, and bundle the web UI
 	cd bpf && $(GO) generate ./...
+	FIX=1 .ci/generated-ui $(BUILD)
 
 .PHONY: clean
 clean: ## remove what was built
