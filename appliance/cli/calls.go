@@ -22,7 +22,7 @@ func openStore(ctx context.Context, path string) (*store.Store, error) {
 	if path == "" {
 		return nil, usage("no store named: give --db PATH, as in ringside read --db PATH FILE")
 	}
-	s, err := store.Open(ctx, store.Options{Path: path, ReadOnly: true})
+	s, err := store.Open(ctx, store.Options{Path: path, ReadOnly: true, QueryTime: -1})
 	if err != nil && exitCode(err) != exitNoPerm {
 		return nil, coded{exitUnavailable, err}
 	}
@@ -90,6 +90,7 @@ func filterFlags(fl *pflag.FlagSet, f *store.Filter) {
 	fl.Float64Var(&f.JitterAbove, "jitter-above", 0, "maximum jitter of the worst stream above (ms)")
 	fl.Uint32Var(&f.MinMessages, "min-messages", 0, "SIP messages at least")
 	fl.Uint32Var(&f.MaxMessages, "max-messages", 0, "SIP messages at most")
+	fl.StringVar(&f.Tag, "tag", "", "`TAG` that somebody gave the call")
 }
 
 // addFlags sets the flags of a call that are named.

@@ -227,7 +227,8 @@ func callFilters(c *record.Call) []store.Filter {
 		{EndReasons: []record.EndReason{c.EndReason}}, {Sensors: []uint16{c.Sensor}}, {Sensors: []uint16{c.Sensor, 77}},
 		{Flags: c.Flags}, {NotFlags: c.Flags}, {NotFlags: record.NoRTP | record.OneWay}, {Flags: record.NoRTP},
 		{MinDuration: time.Duration(c.End - c.Start)}, {MaxDuration: time.Duration(c.End - c.Start)},
-		{MinMessages: c.MessagesTotal}, {MaxMessages: c.MessagesTotal},
+		{MinMessages: c.MessagesTotal}, {MaxMessages: c.MessagesTotal}, {Tag: "Echo"},
+		{Scope: scopeOf(c.Caller.Number, c.Sensor, c.Called.Addr)}, {Scope: scopeOf(c.Called.Number, c.Sensor, netip.AddrPort{}), StatusMin: 200},
 		{From: c.Start - 3600e9, To: c.Start + 3600e9, Outcomes: []record.Outcome{c.Outcome}, MinMessages: 2, Agent: "a"},
 	}
 	for _, agent := range []string{c.Caller.Agent, c.Called.Agent} {
@@ -261,8 +262,34 @@ func callFilters(c *record.Call) []store.Filter {
 	return out
 }
 
+// scopeOf is a scope of calls like one.
+func scopeOf(number string, sensor uint16, addr netip.AddrPort) store.Scope {
+	s := store.Scope{Sensors: []uint16{sensor, 77}}
+	if n := len(number); n > 0 {
+		s.Prefixes = []string{number[:(n+1)/2], "no such"}
+	}
+	if addr.IsValid() {
+		s.Nets = prefixes(addr)[:2]
+	}
+	return s
+}
+
+// tagOne tags a call of a store.
+func tagOne(t *testing.T, path string, id int64) {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.AddNote(t.Context(), store.Note{CallID: id, Author: "somebody", Tag: true, Text: "echo"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func orphanFilters(s *record.Stream) []store.OrphanFilter {
-	out := []store.OrphanFilter{{From: s.First}, {To: s.First}, {From: s.First, To: s.First + 1}, {SSRC: s.SSRC}, {Codec: strings.ToUpper(s.Codec)}}
+	out := []store.OrphanFilter{{From: s.First}, {To: s.First}, {From: s.First, To: s.First + 1}, {SSRC: s.SSRC}, {Codec: strings.ToUpper(s.Codec)},
+		{Scope: store.Scope{Nets: append(prefixes(s.Src), prefixes(s.Dst)...)}}, {Scope: store.Scope{Sensors: []uint16{1}}}}
 	for _, p := range append(prefixes(s.Src), prefixes(s.Dst)...) {
 		out = append(out, store.OrphanFilter{Addr: p}, store.OrphanFilter{Addr: p, From: s.First})
 	}
@@ -274,6 +301,7 @@ func registrationFilters(r *record.Registration) []store.RegistrationFilter {
 		{From: r.Start}, {To: r.Start}, {At: r.Start}, {At: r.Start + 30e9}, {Domain: strings.ToUpper(r.Domain)}, {CallID: r.CallID},
 		{Contact: strings.ToUpper(r.Contact)}, {Agent: strings.ToUpper(r.Agent)}, {States: []record.RegistrationState{r.State}},
 		{StatusMin: r.LastStatus}, {StatusMin: 300}, {StatusMax: r.LastStatus}, {Failed: true}, {Sensors: []uint16{r.Sensor}},
+		{Scope: scopeOf(r.User, r.Sensor, r.Src)},
 	}
 	for _, m := range matches(r.AOR) {
 		out = append(out, store.RegistrationFilter{AOR: m}, store.RegistrationFilter{AOR: m, From: r.Start})
@@ -293,6 +321,7 @@ func exchangeFilters(e *record.Exchange) []store.ExchangeFilter {
 		{States: []string{e.State}}, {Domain: strings.ToUpper(e.Caller.Domain)}, {CallID: e.CallID}, {Event: strings.ToUpper(e.Event)},
 		{Agent: strings.ToUpper(e.Caller.Agent)}, {Text: strings.ToUpper(e.Text[:len(e.Text)/2])}, {Text: "E"}, {Text: "KÖLN"},
 		{StatusMin: e.LastStatus}, {StatusMax: e.LastStatus}, {Failed: true}, {Sensors: []uint16{e.Sensor}},
+		{Scope: scopeOf(e.Called.Number, e.Sensor, e.Caller.Addr)},
 	}
 	for _, m := range slices.Concat(matches(e.Caller.Number), matches(e.Called.Number)) {
 		out = append(out, store.ExchangeFilter{Caller: m}, store.ExchangeFilter{Called: m}, store.ExchangeFilter{Number: m, From: e.Start - 3600e9})
@@ -307,6 +336,7 @@ func eventFilters(e *record.Event) []store.EventFilter {
 	out := []store.EventFilter{
 		{From: e.Time}, {To: e.Time}, {Kinds: []record.EventKind{e.Kind}}, {Target: strings.ToUpper(e.Target)}, {CallID: e.CallID},
 		{Method: strings.ToLower(e.Method)}, {Agent: strings.ToUpper(e.Agent)}, {StatusMin: e.Status}, {StatusMax: e.Status}, {Sensors: []uint16{e.Sensor}},
+		{Scope: scopeOf(e.AOR, e.Sensor, e.Dst)},
 	}
 	for _, m := range matches(e.AOR) {
 		out = append(out, store.EventFilter{AOR: m}, store.EventFilter{AOR: m, From: e.Time})

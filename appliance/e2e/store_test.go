@@ -311,6 +311,8 @@ func TestStoreCorpus(t *testing.T) {
 	t.Logf("%d calls, %d streams of no call, %d registrations, %d exchanges, %d events: %d records in both",
 		len(maria.calls), len(maria.orphans), len(maria.registrations), len(maria.exchanges), len(maria.events), len(maria.lines))
 
+	tagOne(t, file, lite.calls[0].ID)
+	tagOne(t, db, lite.calls[0].ID)
 	t.Run("lists", func(t *testing.T) { sameLists(t, openReader(t, file), openReader(t, db), lite) })
 	t.Run("commands", func(t *testing.T) {
 		ask := func(args ...string) {

@@ -85,7 +85,7 @@ func openEmpty(t testing.TB) *Store {
 	t.Helper()
 	s := open(t, newDatabase(t))
 	t.Cleanup(func() {
-		for _, table := range agedNames() {
+		for _, table := range append(agedNames(), minuteTable.name, hourTable.name) {
 			if _, err := s.write.ExecContext(context.Background(), "DELETE FROM "+table); err != nil {
 				t.Error(err)
 				return // the database is not used again

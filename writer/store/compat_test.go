@@ -242,6 +242,9 @@ func testViewPlan(t *testing.T, open opener) {
 		{"ID = 77", "calls_id"},
 		{"caller = '123'", "calls_caller"},
 	} {
+		if s.server == nil && c.index == "calls_caller" {
+			continue // SQLite's index of it begins with the hour: docs/store.md
+		}
 		query := "SELECT ID, duration, a_saddr FROM cdr WHERE " + c.where
 		if s.server != nil {
 			row := oneRow(t, s, "EXPLAIN "+query)

@@ -12,7 +12,12 @@ import (
 type Row struct {
 	record.Call
 	Derived
+
+	rolled bool // it is counted in the rollups
 }
+
+// asRow is a call as it is stored.
+func asRow(c *record.Call) Row { return Row{*c, derive(c), true} }
 
 // Derived are figures of a call that filters and lists need, computed once,
 // when the call is stored. A nil figure does not exist for this call.
@@ -24,6 +29,7 @@ type Derived struct {
 	MOSMin      *float64 `json:"mos_min,omitempty"`    // lowest MOS.LQ of a stream
 	LossMax     *float64 `json:"loss_max,omitempty"`   // highest loss of a stream, per cent of its expected packets
 	JitterMax   *float64 `json:"jitter_max,omitempty"` // highest JitterMax of a stream, ms
+	Codec       string   `json:"codec,omitempty"`      // of the stream with the most packets
 
 	callerReverse, calledReverse string
 	callerStream, calledStream   *int64 // which of Streams stands for a side in the view cdr
@@ -34,6 +40,7 @@ func derive(c *record.Call) Derived {
 	d := Derived{
 		Duration:      max(0, c.End-c.Start),
 		StreamCount:   len(c.Streams),
+		Codec:         mainCodec(c.Streams),
 		callerReverse: reverse(c.Caller.Number),
 		calledReverse: reverse(c.Called.Number),
 		callerStream:  mostPackets(c.Streams, record.SideCaller),

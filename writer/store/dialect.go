@@ -29,6 +29,19 @@ type dialect struct {
 	// hasTable is a query that counts the tables of a name, and allTables one
 	// that counts all.
 	hasTable, allTables string
+	// byTime and byIndex have a query look at calls by their start, or by an index
+	// of that name; byHour says that indexes begin with the hour. thenJoin joins a
+	// table that is looked at second.
+	byTime   string
+	byIndex  func(index string) string
+	byHour   bool
+	thenJoin string
+	// hours are the lengths of the steps of a search; the last one is repeated.
+	hours []int64
+	// upsert are the words between an INSERT and what is changed of a row that is
+	// there, and inserted is the value that would have been inserted.
+	upsert   string
+	inserted func(column string) string
 	// ddl puts a statement of the schema into the words of the database; the
 	// schema is written in SQLite's.
 	ddl func(string) string
@@ -41,12 +54,28 @@ type dialect struct {
 	rejected func(error) bool
 }
 
+// addTo is the end of an INSERT of rollups, by which what is there is added to.
+func (d *dialect) addTo() string {
+	var set []string
+	for _, c := range tallyCells {
+		set = append(set, c.name+" = "+c.name+" + "+d.inserted(c.name))
+	}
+	return d.upsert + strings.Join(set, ", ")
+}
+
 var sqliteDialect = dialect{
 	// Without a journal per statement, which costs a tenth of the time.
 	insertInto: "INSERT OR FAIL INTO",
 	values:     400,
 	hasTable:   "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
 	allTables:  "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'",
+	byTime:     " NOT INDEXED",
+	byIndex:    func(index string) string { return " INDEXED BY " + index },
+	byHour:     true,
+	thenJoin:   " CROSS JOIN ",
+	hours:      []int64{1, 4, 16, 64, 256, 1024},
+	upsert:     " ON CONFLICT (dim, from_at, value, sensor) DO UPDATE SET ",
+	inserted:   func(c string) string { return "excluded." + c },
 	ddl:        func(s string) string { return s },
 	rejected:   sqliteRejected,
 }

@@ -16,6 +16,8 @@ import (
 type Filter struct {
 	From, To int64 // Start in [From, To), ns since the epoch
 
+	Scope Scope // what may be seen at all
+
 	Caller Match // number of the caller
 	Called Match // number of the called party
 	Number Match // number of either
@@ -48,6 +50,8 @@ type Filter struct {
 	JitterAbove        float64 // worst stream's JitterMax, ms
 
 	MinMessages, MaxMessages uint32 // SIP messages
+
+	Tag string // a tag of the call, in any case
 }
 
 // Match is a condition on a number. Its zero value is none.
@@ -156,32 +160,16 @@ func (f *Filter) where() *where {
 	f.whereAddr(w)
 	f.whereResult(w)
 	f.whereFigures(w)
+	w.scope(f.Scope, "sensor", []string{"caller_number", "called_number"}, []string{"caller_addr", "called_addr"})
 	return w
 }
 
-// byNumber decides between the two ways to look for a prefix or suffix in a
-// time range: all numbers like it of all times, or all calls of that time. The
-// database cannot know which are fewer. A long enough part of a number is rare;
-// a day's calls are not too many to look at. An exact number needs no choice:
-// its index has the time too.
-func (f *Filter) byNumber() bool {
-	if f.From != 0 && f.To != 0 && f.To-f.From <= int64(24*time.Hour) {
-		return false
-	}
-	for _, m := range []Match{f.Caller, f.Called, f.Number} {
-		if m.Kind == Prefix && len(m.Value) >= 7 || m.Kind == Suffix && len(m.Value) >= 4 {
-			return true
-		}
-	}
-	return false
-}
-
 func (f *Filter) whereTime(w *where) {
-	w.times(unindexed("start_at", f.byNumber()), f.From, f.To)
+	w.times("start_at", f.From, f.To)
 }
 
 func (f *Filter) whereText(w *where) {
-	byTime := (f.From != 0 || f.To != 0) && !f.byNumber()
+	const byTime = true // where an index is searched, Filter.accesses says so
 	caller, called := numberColumn{"caller_number", "caller_reverse"}, numberColumn{"called_number", "called_reverse"}
 	w.number(f.Caller, byTime, caller)
 	w.number(f.Called, byTime, called)
@@ -253,6 +241,9 @@ func (f *Filter) whereFigures(w *where) {
 	figure("mos_min > ?", f.MOSAbove)
 	figure("loss_max > ?", f.LossAbove)
 	figure("jitter_max > ?", f.JitterAbove)
+	if f.Tag != "" {
+		w.add(ofCall(noteTable.name, "x.tag = 1 AND x.body = ?"), strings.ToLower(f.Tag))
+	}
 	if f.MinMessages != 0 {
 		w.add("messages_total >= ?", int64(f.MinMessages))
 	}

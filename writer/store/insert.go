@@ -146,6 +146,7 @@ type inserter struct {
 	cancels bool // as in dialect
 
 	find   *sql.Stmt // which calls of findMany starts are stored
+	forget *sql.Stmt // deletes the addresses of a call, which its other rows tell
 	remove []*sql.Stmt
 
 	tables map[string]inserts
@@ -173,14 +174,15 @@ func newInserter(ctx context.Context, db *sql.DB, d *dialect) (*inserter, error)
 		return stmt
 	}
 	in.find = prepare("SELECT start_at, id FROM calls WHERE start_at IN (" + marks(findMany) + ")")
+	in.forget = prepare(forgetAddrs)
 	for _, t := range []string{callTable.name, legTable.name, messageTable.name, mediaTable.name, digitTable.name} {
 		in.remove = append(in.remove, prepare("DELETE FROM "+t+" WHERE start_at = ? AND id = ?"))
 	}
 	in.remove = append(in.remove, prepare("DELETE FROM stream WHERE orphan = 0 AND start_at = ? AND id = ?"))
 
-	each := func(as, insertInto, table string, columns []string) {
+	each := func(as, insertInto, table string, columns []string, then ...string) {
 		for _, n := range d.rowsPerInsert(len(columns)) {
-			in.tables[as] = append(in.tables[as], insertRows{n, prepare(insertSQL(insertInto, table, columns, n))})
+			in.tables[as] = append(in.tables[as], insertRows{n, prepare(insertSQL(insertInto, table, columns, n) + strings.Join(then, ""))})
 		}
 	}
 	each(callTable.name, d.insertInto, callTable.name, callTable.columns())
@@ -189,6 +191,10 @@ func newInserter(ctx context.Context, db *sql.DB, d *dialect) (*inserter, error)
 	each(mediaTable.name, d.insertInto, mediaTable.name, mediaTable.columns())
 	each(digitTable.name, d.insertInto, digitTable.name, digitTable.columns())
 	each(streamTable.name, d.insertInto, streamTable.name, streamTable.columns())
+	each(addrTable.name, d.insertInto, addrTable.name, addrTable.columns())
+	for _, t := range []table[rollupRow]{minuteTable, hourTable} {
+		each(t.name, d.insertInto, t.name, t.columns(), d.addTo())
+	}
 	// Records of one row need no looking up before they are replaced.
 	const replace = "REPLACE INTO"
 	each(orphans, replace, streamTable.name, streamTable.columns())
@@ -310,7 +316,8 @@ func flat[T any](ctx, bare context.Context, in *inserter, tx *sql.Tx, t *table[T
 // callBatch stores the calls and orphan streams of b.
 func (in *inserter) callBatch(ctx, bare context.Context, tx *sql.Tx, b Batch) error {
 	calls := latest(b.Calls, func(c *record.Call) int64 { return c.ID })
-	if err := in.removeStored(bare, tx, calls); err != nil {
+	rolls := newRollups()
+	if err := in.removeStored(bare, tx, calls, rolls); err != nil {
 		return err
 	}
 	w := &batchWriter{
@@ -320,6 +327,7 @@ func (in *inserter) callBatch(ctx, bare context.Context, tx *sql.Tx, b Batch) er
 		media:    newRows(bare, in, tx, &mediaTable),
 		digits:   newRows(bare, in, tx, &digitTable),
 		streams:  newRows(bare, in, tx, &streamTable),
+		addrs:    newRows(bare, in, tx, &addrTable),
 		orphans:  newRowsOf(bare, in, tx, &streamTable, orphans),
 	}
 	for _, c := range calls {
@@ -329,13 +337,17 @@ func (in *inserter) callBatch(ctx, bare context.Context, tx *sql.Tx, b Batch) er
 		if err := w.call(c); err != nil {
 			return err
 		}
+		rolls.count(&w.callRow, 1)
 	}
 	for _, o := range b.Orphans {
 		if err := w.stream(w.orphans, o, &o.CallID, 1, o.First, OrphanID(o), 0); err != nil {
 			return err
 		}
 	}
-	return w.flush()
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return rolls.flush(bare, in, tx)
 }
 
 // latest keeps the last record of each id, in order.
@@ -357,7 +369,7 @@ func latest[T any](records []*T, id func(*T) int64) []*T {
 }
 
 // removeStored deletes what an earlier batch stored of these calls.
-func (in *inserter) removeStored(ctx context.Context, tx *sql.Tx, calls []*record.Call) error {
+func (in *inserter) removeStored(ctx context.Context, tx *sql.Tx, calls []*record.Call, rolls *rollups) error {
 	find := tx.StmtContext(ctx, in.find)
 	for len(calls) > 0 {
 		n := min(len(calls), findMany)
@@ -365,7 +377,13 @@ func (in *inserter) removeStored(ctx context.Context, tx *sql.Tx, calls []*recor
 		if err != nil {
 			return fmt.Errorf("look up stored calls: %w", err)
 		}
+		if err := rolls.takeAway(ctx, tx, keys); err != nil {
+			return fmt.Errorf("read stored calls: %w", err)
+		}
 		for _, key := range keys {
+			if err := in.forgetAddrs(ctx, tx, key); err != nil {
+				return fmt.Errorf("replace call %d: %w", key.id, err)
+			}
 			for _, stmt := range in.remove {
 				if _, err := tx.StmtContext(ctx, stmt).ExecContext(ctx, key.start, key.id); err != nil {
 					return fmt.Errorf("replace call %d: %w", key.id, err)
@@ -411,14 +429,15 @@ func findCalls(ctx context.Context, find *sql.Stmt, calls []*record.Call) ([]row
 
 // batchWriter turns calls and streams into rows of their tables.
 type batchWriter struct {
-	calls, legs, messages, media, digits, streams, orphans *rows
+	calls, legs, messages, media, digits, streams, addrs, orphans *rows
 
 	callRow   Row       // the call at hand
 	streamRow streamRow // the stream at hand
+	addrRows  []addrRow // of the call at hand
 }
 
 func (w *batchWriter) call(c *record.Call) error {
-	w.callRow = Row{*c, derive(c)}
+	w.callRow = asRow(c)
 	w.calls.args = bind(w.calls.args, callTable.fields, &w.callRow)
 	if err := w.calls.flushFull(); err != nil {
 		return err
@@ -433,6 +452,9 @@ func (w *batchWriter) call(c *record.Call) error {
 		return err
 	}
 	if err := children(w.digits, digitTable.fields, c, c.Digits); err != nil {
+		return err
+	}
+	if err := w.addresses(c); err != nil {
 		return err
 	}
 	for i := range c.Streams {
@@ -465,7 +487,7 @@ func children[T any](r *rows, fields []field[T], c *record.Call, list []T) error
 }
 
 func (w *batchWriter) flush() error {
-	for _, r := range []*rows{w.calls, w.legs, w.messages, w.media, w.digits, w.streams, w.orphans} {
+	for _, r := range []*rows{w.calls, w.legs, w.messages, w.media, w.digits, w.streams, w.addrs, w.orphans} {
 		if err := r.flush(); err != nil {
 			return err
 		}

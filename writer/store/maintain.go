@@ -26,7 +26,7 @@ type aged struct{ name, by, only string }
 // is half deleted nothing is shown.
 func agedTables() []aged {
 	return []aged{
-		{callTable.name, "start_at", ""}, {legTable.name, "start_at", ""}, {messageTable.name, "start_at", ""},
+		{callTable.name, "start_at", ""}, {addrTable.name, "start_at", ""}, {noteTable.name, "start_at", ""}, {legTable.name, "start_at", ""}, {messageTable.name, "start_at", ""},
 		{mediaTable.name, "start_at", ""}, {digitTable.name, "start_at", ""},
 		{streamTable.name, "start_at", "orphan = 0 AND "}, {streamTable.name, "start_at", "orphan = 1 AND "},
 		{linkTable.name, "start_at", ""}, {qualityTable.name, "sent_at", ""},
@@ -57,8 +57,14 @@ func (s *Store) Maintain(ctx context.Context, now time.Time, days int) (Maintain
 			return err
 		})
 	}
+	if err == nil {
+		err = s.rollUp(ctx)
+	}
 	if err == nil && days > 0 {
 		m.Rows, err = s.deleteBefore(ctx, cutoff(now, days))
+		if err == nil {
+			err = s.deleteRollups(ctx, now, days)
+		}
 	}
 	if err != nil {
 		return m, fmt.Errorf("maintain store: %w", s.explained(err))

@@ -22,6 +22,8 @@ func TestMySQLDDL(t *testing.T) {
 			" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PARTITION BY RANGE (start_at) (PARTITION pmax VALUES LESS THAN MAXVALUE)",
 		"CREATE INDEX i ON t (call_id)":                                "CREATE INDEX i ON t (call_id(255))",
 		"CREATE INDEX i ON t (caller_number)":                          "CREATE INDEX i ON t (caller_number)",
+		"CREATE INDEX i ON calls (hour, mos_min)":                      "CREATE INDEX i ON calls (mos_min)",
+		"/* sqlite */ DROP INDEX i":                                    "",
 		"CREATE VIEW v AS SELECT CAST(ROUND(x / 1e9) AS INTEGER) AS y": "CREATE OR REPLACE SQL SECURITY INVOKER VIEW v AS SELECT CAST(CAST(x / 1e9 AS DECIMAL(30)) AS SIGNED) AS y",
 		"SELECT datetime(c.end_at / 1000000000, 'unixepoch')":          "SELECT TIMESTAMP '1970-01-01 00:00:00' + INTERVAL (c.end_at DIV 1000000000) SECOND",
 	} {
@@ -152,7 +154,7 @@ func TestServerMigrationInterrupted(t *testing.T) {
 	}
 	want := rowCounts(t, s)
 	last := len(migrations())
-	for n := 0; n < all; n += 13 { // of some; each costs as much as a schema
+	for n := 0; n < all; n += 16 { // of some; each costs as much as a schema
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			db := admin(t)
 			name := fmt.Sprintf("cut_%d", n)
@@ -162,10 +164,14 @@ func TestServerMigrationInterrupted(t *testing.T) {
 			left := n
 			for _, m := range migrations() {
 				for _, statement := range statements(m.sql) {
+					words := mysqlDDL(statement)
+					if words == "" { // of SQLite alone
+						continue
+					}
 					if left == 0 {
 						break
 					}
-					execOn(t, db, mysqlDDL(statement))
+					execOn(t, db, words)
 					left--
 				}
 				if left == 0 {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 
@@ -85,29 +86,32 @@ type Result struct {
 
 // Calls lists the calls that f chooses.
 func (s *Store) Calls(ctx context.Context, f Filter, p Page) (Result, error) {
-	w := f.where()
-	order, err := p.order(w, "start_at", f.byNumber())
+	q, err := s.search(f, p)
 	if err != nil {
 		return Result{}, err
 	}
-	query := "SELECT " + strings.Join(callTable.columns(), ", ") + " FROM calls" + w.String() + order
-	rows, err := all(ctx, s.read, callTable.fields, query, append(w.args, p.limit()+1)...)
-	if err != nil {
-		return Result{}, fmt.Errorf("list calls: %w", err)
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	keys, err := q.page(ctx, p.limit()+1)
+	var r Result
+	if n := p.limit(); len(keys) > n {
+		keys = keys[:n]
+		r.Next = cursor(keys[n-1], p.Ascending)
 	}
-	r := Result{Calls: rows}
-	if n := p.limit(); len(rows) > n {
-		r.Calls = rows[:n]
-		r.Next = cursor(rowKey{rows[n-1].Start, rows[n-1].ID}, p.Ascending)
+	if err == nil {
+		r.Calls, err = s.rowsOf(ctx, keys)
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("list calls: %w", s.slow(ctx, err))
 	}
 	return r, nil
 }
 
-// Count is the number of calls that f chooses.
+// Count is the number of calls that f chooses, counted one by one: CountUpTo says
+// sooner that there are very many.
 func (s *Store) Count(ctx context.Context, f Filter) (int64, error) {
-	w := f.where()
-	var n int64
-	if err := s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM calls"+w.String(), w.args...).Scan(&n); err != nil {
+	n, _, err := s.countCalls(ctx, f, math.MaxInt64)
+	if err != nil {
 		return 0, fmt.Errorf("count calls: %w", err)
 	}
 	return n, nil
@@ -216,6 +220,7 @@ func all[T any](ctx context.Context, q querier, fields []field[T], query string,
 // is no condition.
 type OrphanFilter struct {
 	From, To int64        // First in [From, To), ns since the epoch
+	Scope    Scope        // what may be seen at all
 	Addr     netip.Prefix // sending or receiving
 	SSRC     uint32
 	Codec    string
@@ -237,14 +242,17 @@ func (s *Store) Orphans(ctx context.Context, f OrphanFilter, p Page) (OrphanResu
 		w.add("ssrc = ?", int64(f.SSRC))
 	}
 	w.fold(f.Codec, "codec")
+	w.scope(f.Scope, "", nil, []string{"src_addr", "dst_addr"})
 	order, err := p.order(w, "start_at", false)
 	if err != nil {
 		return OrphanResult{}, err
 	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	query := "SELECT " + strings.Join(names(streamTable.fields), ", ") + " FROM stream" + w.String() + order
 	rows, err := all(ctx, s.read, streamTable.fields, query, append(w.args, p.limit()+1)...)
 	if err != nil {
-		return OrphanResult{}, fmt.Errorf("list orphan streams: %w", err)
+		return OrphanResult{}, fmt.Errorf("list orphan streams: %w", s.slow(ctx, err))
 	}
 	var r OrphanResult
 	for i := range rows {

@@ -103,7 +103,7 @@ func testRowIsTheCall(t *testing.T, open opener) {
 	if err != nil || len(r.Calls) != 1 {
 		t.Fatalf("%d calls, error %v", len(r.Calls), err)
 	}
-	want := Row{*c, derive(c)}
+	want := asRow(c)
 	want.Legs, want.Messages, want.Streams, want.Media, want.Digits = nil, nil, nil, nil, nil
 	same(t, r.Calls[0].Call, want.Call)
 	if !reflect.DeepEqual(r.Calls[0].Derived, want.Derived) {

@@ -103,7 +103,11 @@ func migrateOnce(ctx context.Context, db beginner, d *dialect, steps []migration
 	}
 	step := steps[version]
 	for _, statement := range statements(step.sql) {
-		_, err := tx.ExecContext(ctx, d.ddl(statement))
+		words := d.ddl(statement)
+		if words == "" {
+			continue
+		}
+		_, err := tx.ExecContext(ctx, words)
 		if err != nil && !(d.applied != nil && d.applied(err)) {
 			return false, fmt.Errorf("apply migration %s: %w", step.name, err)
 		}

@@ -13,6 +13,7 @@ import (
 // RegistrationFilter chooses registrations.
 type RegistrationFilter struct {
 	From, To int64 // Start in [From, To), ns since the epoch
+	Scope    Scope // what may be seen at all
 	At       int64 // the binding was there at this time: Start <= At < End
 
 	AOR     Match  // user@domain
@@ -51,12 +52,14 @@ func (f *RegistrationFilter) where() *where {
 		w.add("failures + timeouts > 0")
 	}
 	w.sensors(f.Sensors)
+	w.scope(f.Scope, "sensor", []string{"aor_user"}, []string{"src_addr", "dst_addr"})
 	return w
 }
 
 // ExchangeFilter chooses exchanges.
 type ExchangeFilter struct {
 	From, To int64 // Start in [From, To), ns since the epoch
+	Scope    Scope // what may be seen at all
 
 	Kinds  []record.ExchangeKind
 	States []string // as record.Exchange.State
@@ -105,12 +108,14 @@ func (f *ExchangeFilter) where() *where {
 		w.add("failures + timeouts > 0")
 	}
 	w.sensors(f.Sensors)
+	w.scope(f.Scope, "sensor", []string{"caller_number", "called_number"}, []string{"caller_addr", "called_addr"})
 	return w
 }
 
 // EventFilter chooses events.
 type EventFilter struct {
 	From, To int64 // Time in [From, To), ns since the epoch
+	Scope    Scope // what may be seen at all
 
 	Kinds []record.EventKind
 
@@ -143,5 +148,6 @@ func (f *EventFilter) where() *where {
 	w.inside(f.Source, "src_addr")
 	w.status("status", f.StatusMin, f.StatusMax)
 	w.sensors(f.Sensors)
+	w.scope(f.Scope, "sensor", []string{"aor"}, []string{"src_addr", "dst_addr"})
 	return w
 }

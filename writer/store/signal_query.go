@@ -36,10 +36,12 @@ func list[T any](ctx context.Context, s *Store, t *table[T], w *where, p Page, k
 	if err != nil {
 		return List[T]{}, err
 	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	query := "SELECT " + strings.Join(t.columns(), ", ") + " FROM " + t.name + w.String() + order
 	rows, err := all(ctx, s.read, t.fields, query, append(w.args, p.limit()+1)...)
 	if err != nil {
-		return List[T]{}, fmt.Errorf("list %ss: %w", t.name, err)
+		return List[T]{}, fmt.Errorf("list %ss: %w", t.name, s.slow(ctx, err))
 	}
 	l := List[T]{Records: rows}
 	if n := p.limit(); len(rows) > n {
@@ -64,9 +66,11 @@ func (s *Store) CountEvents(ctx context.Context, f EventFilter) (int64, error) {
 }
 
 func (s *Store) countRows(ctx context.Context, table string, w *where) (int64, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	var n int64
 	if err := s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+table+w.String(), w.args...).Scan(&n); err != nil {
-		return 0, fmt.Errorf("count %ss: %w", table, err)
+		return 0, fmt.Errorf("count %ss: %w", table, s.slow(ctx, err))
 	}
 	return n, nil
 }

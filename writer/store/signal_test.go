@@ -143,7 +143,7 @@ func testLinks(t *testing.T, open opener) {
 	put(t, s, Batch{Calls: []*record.Call{a, b}, Links: []*record.Link{ab, bc}})
 
 	bare := func(c *record.Call) *Row {
-		r := Row{*c, derive(c)}
+		r := asRow(c)
 		r.Legs, r.Messages, r.Streams, r.Media, r.Digits = nil, nil, nil, nil, nil
 		return &r
 	}

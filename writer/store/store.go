@@ -46,6 +46,9 @@ type Options struct {
 	CacheKiB int
 	// Readers is how many queries run at the same time (default 4).
 	Readers int
+	// QueryTime is how long a list or a figure may take before it is given up
+	// with ErrSlow (default 15 s; less than 0: as long as it takes).
+	QueryTime time.Duration
 }
 
 func (o *Options) setDefaults() {
@@ -57,6 +60,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Readers <= 0 {
 		o.Readers = 4
+	}
+	if o.QueryTime == 0 {
+		o.QueryTime = queryTime
 	}
 }
 
@@ -74,6 +80,10 @@ type Store struct {
 	read    *sql.DB
 	write   *sql.DB // one connection; nil: read-only
 
+	scanRows   int64 // how many calls statistics look at, where rollups do not tell; more are sampled
+	rollupRows int   // how many rollups they look at, to rank values; of more hours a part is
+	fewCalls   int64 // how many they have found by an index instead
+
 	contact  sync.Mutex // held while the schema is being looked after
 	inserter atomic.Pointer[inserter]
 }
@@ -81,7 +91,7 @@ type Store struct {
 // Open opens the store, creating it or migrating its schema if need be.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o.setDefaults()
-	s := &Store{dialect: &sqliteDialect, options: o}
+	s := &Store{dialect: &sqliteDialect, options: o, scanRows: 100_000, fewCalls: 20_000, rollupRows: 300_000}
 	name, open := o.Path, s.openFile
 	if isDSN(o.Path) {
 		at, err := parseDSN(o.Path)
@@ -273,6 +283,7 @@ func sqliteDSN(o Options, cacheKiB int) string {
 	} else {
 		pragma("journal_mode", "WAL")
 		pragma("synchronous", "NORMAL")
+		pragma("temp_store", "MEMORY")       // what a statement would need to be undone, which is little, goes to no file
 		pragma("wal_autocheckpoint", 8192)   // pages of 4 KiB: 32 MiB
 		pragma("journal_size_limit", 64<<20) // bytes that the log keeps once it is folded in
 		q.Set("_txlock", "immediate")        // take the write lock at once, waiting for it

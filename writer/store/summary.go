@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ringside/flow/record"
@@ -52,40 +53,18 @@ func (s *Store) Summary(ctx context.Context, f Filter) (Summary, error) {
 		columns = append(columns, "COALESCE(SUM(CASE WHEN mos_min >= ? AND mos_min < ? THEN 1 ELSE 0 END), 0)")
 		args = append(args, b.Low, b.High)
 	}
-	w := f.where()
-	rows, err := s.read.QueryContext(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM calls"+w.String()+
-		" GROUP BY outcome", append(args, w.args...)...)
+	q, err := s.search(f, Page{})
 	if err != nil {
 		return Summary{}, fmt.Errorf("summarize calls: %w", err)
 	}
-	defer rows.Close()
-
 	counts := make(map[record.Outcome]int64)
 	var mosSum float64
-	for rows.Next() {
-		var o record.Outcome
-		var calls, streams, connected, mosCalls int64
-		var talk, mos float64
-		var buckets [len(sum.MOS)]int64
-		dest := []any{cell{&o}, &calls, &streams, &connected, &talk, &mosCalls, &mos}
-		for i := range buckets {
-			dest = append(dest, &buckets[i])
-		}
-		if err := rows.Scan(dest...); err != nil {
-			return Summary{}, fmt.Errorf("summarize calls: %w", err)
-		}
-		counts[o] += calls
-		sum.Calls += calls
-		sum.Streams += streams
-		sum.Connected += connected
-		sum.TalkTime += talk
-		sum.MOSCalls += mosCalls
-		mosSum += mos
-		for i, n := range buckets {
-			sum.MOS[i].Calls += n
-		}
-	}
-	if err := rows.Err(); err != nil {
+	err = q.steps(ctx, false, func(st step) (bool, error) {
+		from, more := q.from(st)
+		return false, groups(ctx, s.read, "SELECT "+strings.Join(columns, ", ")+from+" GROUP BY outcome", slices.Concat(args, more),
+			func(scan func(...any) error) error { return sum.take(scan, counts, &mosSum) })
+	})
+	if err != nil {
 		return Summary{}, fmt.Errorf("summarize calls: %w", err)
 	}
 	for _, o := range record.Outcomes() {
@@ -104,6 +83,32 @@ func (s *Store) Summary(ctx context.Context, f Filter) (Summary, error) {
 		sum.MOSMean = mosSum / float64(sum.MOSCalls)
 	}
 	return sum, nil
+}
+
+// take adds a row of the query to the sums.
+func (sum *Summary) take(scan func(...any) error, counts map[record.Outcome]int64, mosSum *float64) error {
+	var o record.Outcome
+	var calls, streams, connected, mosCalls int64
+	var talk, mos float64
+	var buckets [len(sum.MOS)]int64
+	dest := []any{cell{&o}, &calls, &streams, &connected, &talk, &mosCalls, &mos}
+	for i := range buckets {
+		dest = append(dest, &buckets[i])
+	}
+	if err := scan(dest...); err != nil {
+		return err
+	}
+	counts[o] += calls
+	sum.Calls += calls
+	sum.Streams += streams
+	sum.Connected += connected
+	sum.TalkTime += talk
+	sum.MOSCalls += mosCalls
+	*mosSum += mos
+	for i, n := range buckets {
+		sum.MOS[i].Calls += n
+	}
+	return nil
 }
 
 // RegistrationSummary is the registrations that a filter chooses, in figures.

@@ -19,6 +19,7 @@ var (
 	messageTable = table[record.Message]{"call_message", childKey, messageFields()}
 	mediaTable   = table[record.Media]{"call_media", childKey, mediaFields()}
 	digitTable   = table[record.Digit]{"call_digit", childKey, digitFields()}
+	addrTable    = table[addrRow]{name: "call_addr", fields: addrFields()}
 	streamTable  = table[streamRow]{"stream", []string{"orphan", "start_at", "id", "seq"}, streamFields()}
 )
 
@@ -105,6 +106,8 @@ func callFields() []field[Row] {
 			{"caller_stream", func(c *Row) any { return &c.callerStream }},
 			{"called_stream", func(c *Row) any { return &c.calledStream }},
 			{"compat_flags", func(c *Row) any { return &c.compatFlags }},
+			{"codec", func(c *Row) any { return &c.Codec }},
+			{"rolled", func(c *Row) any { return &c.rolled }},
 		},
 	)
 }
