@@ -15,20 +15,20 @@ import (
 // classify takes a batch apart: SIP goes to the owners of its calls, RTP and
 // RTCP to those who meter its streams, what is only a part of something to
 // those who put it together, and the rest is counted.
-func (s *Shard) classify(b *frame.Batch) {
+func (s *Shard) classify(b *frame.Batch, to *outlet) {
 	for i := range b.Frames {
 		if f := &b.Frames[i]; f.Lost > 0 {
 			s.stats.CaptureLost += uint64(f.Lost)
 			s.group.gaps.add(f.Time, f.Clock)
 		}
 	}
-	s.announce(b.Metered)
+	s.announce(b.Metered, to)
 	s.cursor = 0
 	for i := range b.Fragments {
-		s.fragment(b, &b.Fragments[i])
+		s.fragment(b, &b.Fragments[i], to)
 	}
 	s.cursor = 0
-	s.packets(b, &s.out[fromFrames])
+	s.packets(b, to)
 	s.census.hand(&s.group.mirrors)
 }
 
@@ -90,10 +90,10 @@ func (s *Shard) sample(b *frame.Batch, p *frame.Packet, to *outlet) {
 		s.stats.RTP++
 	}
 	if s.rec.rtp != rule.None {
-		s.keepMedia(b, p, int(h.Offset), to)
+		s.keepMedia(b, p, int(h.Offset), to, s.lending)
 	}
 	m := s.sampleOf(p, to, p.Src, p.Dst, h.SSRC)
-	m.ts, m.len, m.seq, m.pt = h.TS, h.Len, h.Seq, h.Type
+	m.ts, m.len, m.seq, m.pt, m.lost = h.TS, h.Len, h.Seq, h.Type, s.header
 	if at := int(h.Offset); at+4 <= len(p.Payload) {
 		m.dlsr = binary.BigEndian.Uint32(p.Payload[at:])
 	}
@@ -141,7 +141,7 @@ func loopMask(loop uint16) uint32 { return uint32(loop) * 0x9e3779b1 }
 func (s *Shard) reportsOf(b *frame.Batch, p *frame.Packet, to *outlet) {
 	s.stats.RTCP++
 	if s.rec.rtp != rule.None {
-		s.keepMedia(b, p, len(p.Payload), to)
+		s.keepMedia(b, p, len(p.Payload), to, 0)
 	}
 	if !rtp.ValidRTCP(p.Payload, int(p.Len)) {
 		s.stats.BadRTCP++
@@ -181,12 +181,12 @@ func (s *Shard) statements(p *frame.Packet, to *outlet) {
 }
 
 // fragment hands a fragment to the shard that puts its datagram together.
-func (s *Shard) fragment(b *frame.Batch, f *frame.Fragment) {
+func (s *Shard) fragment(b *frame.Batch, f *frame.Fragment, to *outlet) {
 	f.Kept = 0
 	if s.records() {
 		f.Kept = s.keepFrame(b, f.Seq, f.Data, headOfFragment(f))
 	}
-	item := s.out[fromFrames].fragments[s.pick(f.Outer)].add()
+	item := to.fragments[s.pick(f.Outer)].add()
 	item.f = *f
 	item.bytes = append(item.bytes[:0], f.Data...)
 	item.f.Data = item.bytes
@@ -197,7 +197,7 @@ func (s *Shard) fragment(b *frame.Batch, f *frame.Fragment) {
 // flows of its two hosts: TLS may resume on one what was agreed on another.
 func (s *Shard) segment(b *frame.Batch, p *frame.Packet, to *outlet) {
 	hosts := frame.FlowHash(frame.Endpoint{Addr: p.Src.Addr}, frame.Endpoint{Addr: p.Dst.Addr})
-	if s.records() && to == &s.out[fromFrames] {
+	if s.records() && to.frames {
 		p.Kept = 0
 		if len(p.Payload) > 0 {
 			p.Kept = s.keepFrame(b, p.Seq, nil, -1)
@@ -254,7 +254,7 @@ func (s *Shard) datagramMessage(b *frame.Batch, p *frame.Packet, data []byte, to
 	once := onceMessage(p)
 	s.census.see(once, p)
 	if s.kept = s.kept[:0]; s.records() {
-		if to == &s.out[fromFrames] {
+		if to.frames {
 			p.Kept = s.keepFrame(b, p.Seq, p.Payload, headOf(p.Payload))
 		}
 		s.kept = append(s.kept, frame.Kept{Clock: p.Clock, At: p.Kept})

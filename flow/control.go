@@ -38,7 +38,7 @@ func (s *Shard) control(p *sample) {
 		e.tick = uint32(p.clock >> tickShift)
 	}
 	if p.kept != 0 {
-		s.recordSample(i, frame.Kept{Clock: p.clock, At: p.kept})
+		s.recordSample(i, p)
 	}
 	r := &s.streams.coldAt(i).rtcp
 	if p.kind == sampleSender {

@@ -257,10 +257,15 @@ func (d *duplicates) spill(tag uint64) *onceBucket {
 	return &d.spilled[tag>>20&uint64(len(d.buckets)-1)>>2]
 }
 
-// once is the tag of a sample: all that is kept of the packet.
+// once is the tag of a sample: all that is kept of the packet. Of RTP, lost is where
+// its header ends in the frame, which differs from copy to copy where tags do.
 func (m *sample) once() uint64 {
+	lost := uint64(uint32(m.lost))
+	if m.kind <= sampleMarked || m.kind == sampleCopy {
+		lost = 0
+	}
 	h := fold(m.hash^uint64(m.id)<<48, uint64(m.ts)<<32|uint64(m.len))
-	h = fold(h^uint64(m.dlsr), uint64(uint32(m.lost))<<32|uint64(m.seq)<<16|uint64(m.pt)<<8|uint64(m.kind))
+	h = fold(h^uint64(m.dlsr), lost<<32|uint64(m.seq)<<16|uint64(m.pt)<<8|uint64(m.kind))
 	return h | 1
 }
 

@@ -172,6 +172,7 @@ func oldest[T any](in []inlet[T], limit int64, at func(*T) place) (from *inlet[T
 
 // outlet is what one stage of a shard hands to the shards, one lane for each.
 type outlet struct {
+	frames    bool // its packets are frames of a source, as they were read
 	fragments []*lane[fragment]
 	segments  []*lane[segment]
 	signals   []*lane[signal]
@@ -185,13 +186,30 @@ func (o *outlet) flush() bool {
 	return fragments && segments && signals && samples
 }
 
+// first is the clock of the oldest item that has not been handed over.
+func (o *outlet) first() int64 {
+	clock := end
+	for i := range o.signals {
+		clock = min(clock, firstOf(o.fragments[i], (*fragment).place), firstOf(o.segments[i], (*segment).place),
+			firstOf(o.signals[i], (*signal).place), firstOf(o.samples[i], (*sample).place))
+	}
+	return clock
+}
+
+func firstOf[T any](l *lane[T], at func(*T) place) int64 {
+	if l.open == nil || len(*l.open) == 0 {
+		return end
+	}
+	return at(&(*l.open)[0]).clock
+}
+
 // The stages that have an outlet, in order. What one of them hands on has gone
 // through all those before it.
 const (
 	fromFrames    = iota // frames were decoded
 	fromFragments        // fragments became packets
 	fromStreams          // segments became messages
-	numOutlets
+	numOutlets           // from here on: frames of a further source were decoded
 )
 
 // fragment is an IP fragment on its way to the shard that puts it together
@@ -253,7 +271,7 @@ type sample struct {
 	ts    uint32 // RTP timestamp; middle of the NTP time (sender); jitter (block)
 	len   uint32 // payload octets; packets sent (sender); LSR (block)
 	dlsr  uint32 // of a block; of RTP the first 4 octets of the payload
-	lost  int32  // of a block: cumulative
+	lost  int32  // of a block: cumulative; of RTP bytes up to the end of its header in a frame that is lent
 	seq   uint16
 	pt    uint8 // payload type; fraction lost (block)
 	kind  sampleKind
@@ -262,8 +280,10 @@ type sample struct {
 	vlan  int16  // -1: untagged
 	id    uint16 // identification of the IP header
 	iface uint16
-	kept  uint32 // copy of its frame, in the first sample of a packet; else 0
+	kept  uint32 // copy of its frame, or the frame itself (lend.go), in the first sample of a packet; else 0
 }
+
+func (m *sample) place() place { return place{clock: m.clock} }
 
 type sampleKind uint8
 

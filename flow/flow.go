@@ -129,6 +129,9 @@ type Options struct {
 	Dedup       Dedup
 	DedupWindow time.Duration // 0: 10 ms
 
+	// Sources is how many sources each worker may read, on its one thread; 0: 1.
+	Sources int
+
 	lanes int // slots of each lane, a power of two; 0: ringSlots
 }
 
@@ -153,6 +156,9 @@ type Group struct {
 	last       last
 	out        chan delivery
 	failed     atomic.Bool // a worker gave up; the others need not wait for it
+	asking     sync.Mutex  // by whoever puts a question; see livecalls.go
+	asked      atomic.Pointer[question]
+	rules      atomic.Pointer[rule.Set] // that decide of calls that begin
 	wg         sync.WaitGroup
 }
 
@@ -166,6 +172,7 @@ func NewGroup(o Options) *Group {
 	o.Sessions.MaxFlows = cmp.Or(o.Sessions.MaxFlows, defaultMaxFlows)
 	o.Sessions.MaxBytes = cmp.Or(o.Sessions.MaxBytes, defaultMaxBytes)
 	o.Ahead = cmp.Or(o.Ahead, maxAhead)
+	o.Sources = max(o.Sources, 1)
 	if o.lanes == 0 {
 		o.lanes = ringSlots
 	}
@@ -180,6 +187,7 @@ func NewGroup(o Options) *Group {
 	g.last.limit, g.last.finder = event.New(o.Events), relate.New(o.Links)
 	if o.Recorder != nil {
 		g.initKeeper()
+		g.rules.Store(o.Rules)
 	}
 	pools := newPools()
 	for i := range o.Workers {

@@ -37,7 +37,7 @@ const noClock = -end
 const (
 	keptUnit = 16 // bytes that a reference counts in
 	keptPage = 256 << 10
-	maxKept  = keptUnit << 32 // bytes that references reach
+	maxKept  = keptUnit << 31 // bytes that references reach; the upper half is of frames that are lent
 
 	// noCopy is the reference to a frame of which there was no room for a copy,
 	// so that whoever wants it can count it. 0 is for frames that are not kept.

@@ -59,6 +59,9 @@ func (s *Shard) sayMetered() bool {
 	if !flushAll(s.reports) {
 		return false
 	}
+	if s.records() {
+		s.flushTakes() // what was taken may be lent up to here
+	}
 	s.metered.Store(s.meteredTo)
 	if s.records() {
 		s.sayRecorded()
@@ -209,7 +212,7 @@ func (s *Shard) packet(p *sample, at uint32) {
 		s.stats.Unmetered++
 		e.flags |= streamMissed
 		if p.kept != 0 {
-			s.recordSample(at, frame.Kept{Clock: p.clock, At: p.kept})
+			s.recordSample(at, p)
 		}
 		return
 	}
@@ -225,7 +228,7 @@ func (s *Shard) packet(p *sample, at uint32) {
 		s.digit(at, p)
 	}
 	if p.kept != 0 {
-		s.recordSample(at, frame.Kept{Clock: p.clock, At: p.kept})
+		s.recordSample(at, p)
 		if e.hot.Packets()%judgeEvery == 0 {
 			s.judgeStream(at, p.clock)
 		}

@@ -35,7 +35,7 @@ func speechOf(g *Group, streams int, policy *rule.Policy) *speech {
 		dst := frame.Endpoint{Addr: frame.AddrFrom4([]byte{10, 1, byte(i >> 8), byte(i)}), Port: 30000}
 		key, p := callKey{1, 0}, (*plan)(nil)
 		if policy != nil {
-			key, p = callKey{call.Ref(i + 1), 0}, &plan{id: fmt.Sprintf("%d@10.0.0.1", i)}
+			key, p = callKey{call.Ref(i + 1), 0}, &plan{id: fmt.Sprintf("%d@10.0.0.1", i), rules: g.rules.Load()}
 			p.head.Store(&wanted{policy: *policy})
 		}
 		g.dir.publish(&endpoint{
@@ -82,7 +82,7 @@ func (sp *speech) round() {
 
 // pass takes a batch through classification and metering.
 func (s *Shard) pass(b *frame.Batch) {
-	s.classify(b)
+	s.classify(b, &s.out[fromFrames])
 	s.group.mirrors.judge(end, func(uint16, int64, Mirror) {})
 	s.out[fromFrames].samples[0].flush()
 	from, run := s.next(end)

@@ -42,8 +42,7 @@ type Endpoints interface {
 }
 
 // announce takes samples of the streams that a meter in the kernel has counted.
-func (s *Shard) announce(list []frame.Metered) {
-	o := &s.out[fromFrames]
+func (s *Shard) announce(list []frame.Metered, o *outlet) {
 	for i := range list {
 		a := &list[i]
 		m := o.samples[s.pick(frame.FlowHash(a.Src, a.Dst))].add()
@@ -237,7 +236,7 @@ func (s *Shard) copied(p *sample, at uint32) {
 		s.digit(at, p)
 	}
 	if p.kept != 0 {
-		s.recordSample(at, frame.Kept{Clock: p.clock, At: p.kept})
+		s.recordSample(at, p)
 	}
 }
 

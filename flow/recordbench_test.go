@@ -80,7 +80,7 @@ func TestRecordedFramesAreCopies(t *testing.T) {
 	sp.clock += 20_000_000
 	b.Packets[0].Clock, b.Frames[0].Clock = sp.clock, sp.clock
 	want := bytes.Clone(b.Frames[0].Data)
-	sp.shard.classify(b)
+	sp.shard.classify(b, &sp.shard.out[fromFrames])
 	clear(b.Frames[0].Data) // the batch is released
 	sp.shard.out[fromFrames].samples[0].flush()
 	from, run := sp.shard.next(end)

@@ -31,6 +31,7 @@ const otherTapes = 1024
 type openTape struct {
 	hash   uint64
 	tape   uint32 // 0: nothing is wanted yet
+	rules  *rule.Set
 	policy rule.Policy
 }
 
@@ -68,14 +69,15 @@ func (s *Shard) taking(ref call.Ref) {
 		p = new(planned)
 		p.plan.id = keyOf(m.msg.Get(m.msg.CallID))
 		p.first = s.subject(m)
-		p.policy = s.rec.rules.Decide(&p.first)
+		p.plan.rules = s.group.rules.Load()
+		p.policy = p.plan.rules.Decide(&p.first)
 		p.first = ownSubject(&p.first)
 		p.tape = s.rec.tapes.begin(&p.plan)
 		s.rec.calls[ref] = p
 		p.plan.head.Store(&wanted{from: clock, policy: p.policy})
 		return
 	}
-	if len(s.rec.rules.Rules()) == 0 {
+	if len(p.plan.rules.Rules()) == 0 {
 		return
 	}
 	x := s.subject(m)
@@ -87,7 +89,7 @@ func (s *Shard) taking(ref call.Ref) {
 		x.Method, x.Status = nil, 0
 	}
 	before := p.policy
-	if p.policy = s.rec.rules.Again(before, &x); p.policy == before {
+	if p.policy = p.plan.rules.Again(before, &x); p.policy == before {
 		return
 	}
 	p.plan.head.Store(&wanted{from: clock, policy: p.policy, before: p.plan.head.Load()})
@@ -103,7 +105,7 @@ var invite = []byte("INVITE")
 // its messages. What is held of its media is taken when that is collected, next.
 func (s *Shard) judgeOutcome(ref call.Ref, clock int64) {
 	p := s.rec.calls[ref]
-	if p == nil || !s.rec.rules.AsksOutcome() {
+	if p == nil || !p.plan.rules.AsksOutcome() {
 		return
 	}
 	x, before := p.first, p.policy
@@ -111,7 +113,7 @@ func (s *Shard) judgeOutcome(ref call.Ref, clock int64) {
 	if x.Outcome != record.Partial {
 		x.Method = invite
 	}
-	if p.policy = s.rec.rules.Again(before, &x); p.policy == before {
+	if p.policy = p.plan.rules.Again(before, &x); p.policy == before {
 		return
 	}
 	p.plan.head.Store(&wanted{from: clock, policy: p.policy, before: p.plan.head.Load()})
@@ -157,7 +159,7 @@ func (s *Shard) recordSignal(m *signal) {
 	}
 	level, clock := p.policy.Want[rule.SIP], m.meta.Clock
 	if level == rule.None {
-		if s.rec.rules.LookBack() > 0 {
+		if p.plan.rules.LookBack() > 0 {
 			p.hold(m.kept, clock-s.group.keeper.lookBack)
 		}
 		return
@@ -210,12 +212,13 @@ func (s *Shard) recordOther(m *signal) {
 	o := &s.rec.others[h%otherTapes]
 	x := s.subject(m)
 	if o.hash == h {
-		o.policy = s.rec.rules.Again(o.policy, &x)
+		o.policy = o.rules.Again(o.policy, &x)
 	} else {
 		if o.tape != 0 {
 			s.endTape(o.tape)
 		}
-		*o = openTape{hash: h, policy: s.rec.rules.Decide(&x)}
+		rules := s.group.rules.Load()
+		*o = openTape{hash: h, rules: rules, policy: rules.Decide(&x)}
 	}
 	level := o.policy.Want[class]
 	if level == rule.None {
@@ -234,13 +237,14 @@ func (s *Shard) recordOdd(m *signal) {
 	if second := m.meta.Clock / 1e9; second != o.second {
 		*o = oddSource{second: second}
 	}
-	if o.count++; o.count > oddLimit || r.rules.Default().Want[rule.SIP] == rule.None {
+	level := s.group.rules.Load().Default().Want[rule.SIP]
+	if o.count++; o.count > oddLimit || level == rule.None {
 		return
 	}
 	if r.oddTape == 0 {
 		r.oddTape = r.tapes.begin(&plan{id: odd})
 	}
-	s.takeMessage(m, r.oddTape, rule.SIP, r.rules.Default().Want[rule.SIP])
+	s.takeMessage(m, r.oddTape, rule.SIP, level)
 }
 
 // recordedCall writes into the record of a call what became of its packets.
@@ -262,7 +266,7 @@ func (s *Shard) recordedCall(ref call.Ref, rec *record.Call) {
 		}
 	}
 	delete(s.rec.tallies, ref)
-	rec.Rule = s.rec.rules.Name(p.policy)
+	rec.Rule = p.plan.rules.Name(p.policy)
 	rec.RTPStored = rtp.result(rtp.level)
 }
 

@@ -47,8 +47,9 @@ const earlyMedia = int64(3e9)
 // those that meter its media read it: what it says at a clock is settled before
 // they look at that clock.
 type plan struct {
-	id   string
-	head atomic.Pointer[wanted] // the newest
+	id    string
+	rules *rule.Set              // that decide of it, to its end
+	head  atomic.Pointer[wanted] // the newest
 }
 
 // wanted is what is wanted from a clock on.
@@ -117,7 +118,6 @@ func (t *tapes) begin(p *plan) uint32 {
 // of it is used where there is none.
 type recording struct {
 	to    Recorder
-	rules *rule.Set
 	rtp   rule.Level // most that any rule wants of RTP
 	tapes tapes
 	takes []Recording  // to be given on
@@ -138,13 +138,12 @@ type recording struct {
 	touched uint32             // of no meaning; keeps loads that fetch lines ahead
 }
 
-const maxTakes = 256
+const maxTakes = 64
 
 func (s *Shard) initRecording(g *Group) {
 	r := &s.rec
 	r.to = g.options.Recorder(s.id)
-	r.rules = g.options.Rules
-	r.rtp = r.rules.MayWant(rule.RTP)
+	r.rtp = g.options.Rules.MayWant(rule.RTP)
 	s.shelf = g.keeper.shelf(s.id, g.options.Workers)
 	s.streams.holds = true
 	r.calls, r.tallies, r.media = make(map[call.Ref]*planned), make(map[call.Ref][]tape), make(map[callKey]uint32)
@@ -197,15 +196,21 @@ func (s *Shard) give(n uint32, t *tape, class rule.Class, level rule.Level, b ke
 	if level == rule.Header {
 		data = data[:b.head()]
 	}
+	r := s.recording(n, t, class) // field by field, as in sampleOf
+	r.Time, r.Clock, r.Data, r.Len = b.time(), b.clock(), data, b.wire()
+	r.Link, r.Iface = b.link(), b.iface()
+}
+
+// recording is the next packet that the recorder gets, for tape n.
+func (s *Shard) recording(n uint32, t *tape, class rule.Class) *Recording {
 	if len(s.rec.takes) == maxTakes {
 		s.flushTakes()
 	}
 	t.stored++
 	s.rec.takes = s.rec.takes[:len(s.rec.takes)+1]
-	r := &s.rec.takes[len(s.rec.takes)-1] // field by field, as in sampleOf
-	r.Time, r.Clock, r.Data, r.Len = b.time(), b.clock(), data, b.wire()
-	r.Tape, r.Key, r.Link, r.Iface = n, t.plan.id, b.link(), b.iface()
-	r.Class, r.Refused = class, false
+	r := &s.rec.takes[len(s.rec.takes)-1]
+	r.Tape, r.Key, r.Class, r.Refused = n, t.plan.id, class, false
+	return r
 }
 
 // flushTakes hands over what was taken. It must come before the floor rises.

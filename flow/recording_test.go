@@ -121,24 +121,33 @@ func (w *wire) films(t *testing.T, rules string, o Options) *film {
 	o.Workers = 1
 	plain, _ := w.read(t, o, 1000, 1, 2)
 	for _, workers := range []int{1, 2, 3, 4} {
-		for _, size := range []int{3, 1000} {
+		for _, way := range []struct {
+			size  int
+			lends bool
+		}{{3, false}, {1000, false}, {40, true}} {
+			size := way.size
+			w.patient, w.apart = way.lends, way.lends && workers == 1
 			o.Workers = workers
+			if way.lends && workers > 2 {
+				continue
+			}
 			f, records, _ := w.film(t, rules, o, size, 1)
 			if got := unstored(records); got != plain {
-				t.Fatalf("%d workers: records with a recorder differ: %s", workers, differs(got, plain))
+				t.Fatalf("%d workers, %+v: records with a recorder differ: %s", workers, way, differs(got, plain))
 			}
 			if first == nil {
 				first, want = f, records
 				continue
 			}
 			if records != want {
-				t.Fatalf("%d workers, batches of %d: %s", workers, size, differs(records, want))
+				t.Fatalf("%d workers, %+v: %s", workers, way, differs(records, want))
 			}
 			if !slices.Equal(f.shots, first.shots) {
-				t.Fatalf("%d workers, batches of %d: %d packets recorded, not the same %d", workers, size, len(f.shots), len(first.shots))
+				t.Fatalf("%d workers, %+v: %d packets recorded, not the same %d", workers, way, len(f.shots), len(first.shots))
 			}
 		}
 	}
+	w.patient, w.apart = false, false
 	return first
 }
 

@@ -25,16 +25,21 @@ type heldBinding struct {
 }
 
 // keepMedia keeps the frame of an RTP or RTCP packet, whose header has so many
-// bytes, for the next sample. What came in fragments is kept already.
-func (s *Shard) keepMedia(b *frame.Batch, p *frame.Packet, header int, to *outlet) {
-	if to == &s.out[fromFrames] {
+// bytes, for the next sample; one of a batch that is lent it only names. What came
+// in fragments is kept already.
+func (s *Shard) keepMedia(b *frame.Batch, p *frame.Packet, header int, to *outlet, lending uint32) {
+	if to.frames {
 		p.Kept = noCopy
 		if f := s.frameOf(b, p.Seq); f != nil {
 			head, end := offset(f, p.Payload)+header, len(f.Data)
 			if s.rec.rtp == rule.Header {
 				end = min(end, head)
 			}
-			p.Kept = s.shelf.put(f, end, head)
+			if s.header = int32(head); lending != 0 {
+				p.Kept = lending | uint32(s.cursor)
+			} else {
+				p.Kept = s.shelf.put(f, end, head)
+			}
 		}
 	}
 	s.unsaid = p.Kept
@@ -82,7 +87,10 @@ func (s *Shard) fetchTapes(streams []uint32) {
 	for _, i := range streams {
 		if i != noStream {
 			if n := s.streams.heldAt(i).bind[0].tape; n != 0 {
-				s.rec.touched += list[n-1].stored
+				t := &list[n-1]
+				if s.rec.touched += t.stored; t.want != nil && t.want == t.plan.head.Load() {
+					s.rec.touched += uint32(t.want.policy.Rule)
+				}
 			}
 		}
 	}
@@ -90,8 +98,8 @@ func (s *Shard) fetchTapes(streams []uint32) {
 
 // recordSample records a packet of stream i, and holds it where a call of the
 // stream does not want it yet, or no call is known yet.
-func (s *Shard) recordSample(i uint32, k frame.Kept) {
-	h := s.streams.heldAt(i)
+func (s *Shard) recordSample(i uint32, p *sample) {
+	h, k := s.streams.heldAt(i), frame.Kept{Clock: p.clock, At: p.kept}
 	bound, idle := false, false
 	for n := range h.bind {
 		b := &h.bind[n]
@@ -114,12 +122,21 @@ func (s *Shard) recordSample(i uint32, k frame.Kept) {
 		if h.chain.At != 0 && h.chain.Clock > b.took {
 			s.takeHeld(h, b, k.Clock, end, rule.None)
 		}
-		s.take(k.Clock, b.tape, rule.RTP, level, k)
+		if isLent(k.At) {
+			s.takeLent(b.tape, level, p)
+		} else {
+			s.take(k.Clock, b.tape, rule.RTP, level, k)
+		}
 		b.took = k.Clock
 	}
 	if bound && !idle {
 		h.chain = frame.Kept{}
-	} else if k.At > noCopy {
+		return
+	}
+	if isLent(k.At) {
+		k.At = s.keepLent(p)
+	}
+	if k.At > noCopy {
 		s.group.keeper.at(k.At).chain(keptBack, h.chain)
 		h.chain = k
 	}
@@ -194,7 +211,7 @@ func (s *Shard) carry(p *sample, at uint32) {
 		at = s.streams.find(&p.key, p.hash) // a sample just before may have made it
 	}
 	if at != noStream {
-		s.recordSample(at, k)
+		s.recordSample(at, p)
 		return
 	}
 	m, _ := s.calls(&p.key, p.clock)
@@ -224,14 +241,15 @@ func (s *Shard) judgeStream(i uint32, now int64) {
 		if b.tape == 0 || b.bad == rule.Full {
 			continue
 		}
-		w := s.rec.tapes.at(b.tape).plan.at(now)
+		plan := s.rec.tapes.at(b.tape).plan
+		w := plan.at(now)
 		if w == nil || w.policy.Watch == 0 {
 			continue
 		}
 		if !asked {
 			q, asked = s.qualityOf(i), true
 		}
-		if p, fires := s.rec.rules.Fires(w.policy, q); fires {
+		if p, fires := plan.rules.Fires(w.policy, q); fires {
 			s.turnedBad(i, c.bind[n].key, p, now)
 		}
 	}

@@ -43,7 +43,7 @@ type Shard struct {
 	handedTo, joinedTo, signalledTo, settledTo, meteredTo int64
 
 	// Lanes to each peer; the one to itself is used like any other.
-	out     [numOutlets]outlet
+	out     []outlet // by stage, then of further sources
 	orders  []*lane[order]
 	reports []*lane[report]
 
@@ -54,13 +54,18 @@ type Shard struct {
 	sampleIn   []inlet[sample]
 
 	decoder frame.Decoder
+	readers []reader
+	busy    bool         // a large batch was read in the last turn
+	readTo  int64        // clock before which all is that was read, of any source
 	ahead   []int64      // marks of the batches read that somebody has not yet metered through
 	endsAt  atomic.Int64 // clock at which what this worker reads ends, once it did
-	ended   bool
 	message sip.Message  // the one being parsed
 	kept    []frame.Kept // frames that it came in
 	cursor  int          // frame of the batch that a packet was looked for at
 	unsaid  uint32       // copy of the frame of an RTP or RTCP packet, until a sample of it is made
+	header  int32        // bytes of that frame up to the end of the packet's header
+	lending uint32       // begin of references to frames of the batch that is being classified; 0: it is not lent
+	loans   loans
 
 	rejoined frame.Batch         // what the last fragment completed
 	sessions *tcpstream.Table    // of TCP and SCTP
@@ -102,6 +107,9 @@ type Shard struct {
 	mark      int64 // records that were finished before are emitted
 	delivered int64 // the mark that the sink knows
 	stats     Stats
+
+	asked    *question // being answered, or answered already; see livecalls.go
+	answered int       // how far; -1: it is
 }
 
 type closing struct {
@@ -135,7 +143,8 @@ func newShard(g *Group, id int, p pools) *Shard {
 	o := &g.options
 	n, slots := o.Workers, o.lanes
 	s := &Shard{
-		group: g, id: id, mark: -end,
+		group: g, id: id, mark: -end, readTo: -end,
+		out:    make([]outlet, numOutlets+o.Sources-1),
 		named:  make(map[call.Ref][]*endpoint),
 		media:  make(map[call.Ref][]*measured),
 		reused: make(map[call.Ref]bool),
@@ -151,13 +160,16 @@ func newShard(g *Group, id int, p pools) *Shard {
 		s.orders = append(s.orders, newLane[order](p.orders, slots))
 		s.reports = append(s.reports, newLane[report](p.reports, slots))
 		for i := range s.out {
-			s.out[i].signals = append(s.out[i].signals, newLane[signal](p.signals, slots))
+			o := &s.out[i]
+			o.signals = append(o.signals, newLane[signal](p.signals, slots))
+			if i != fromStreams {
+				o.segments = append(o.segments, newLane[segment](p.segments, slots))
+				o.samples = append(o.samples, newLane[sample](p.samples, slots))
+			}
+			if o.frames = i == fromFrames || i >= numOutlets; o.frames {
+				o.fragments = append(o.fragments, newLane[fragment](p.fragments, slots))
+			}
 		}
-		for i := range s.out[:fromStreams] {
-			s.out[i].segments = append(s.out[i].segments, newLane[segment](p.segments, slots))
-			s.out[i].samples = append(s.out[i].samples, newLane[sample](p.samples, slots))
-		}
-		s.out[fromFrames].fragments = append(s.out[fromFrames].fragments, newLane[fragment](p.fragments, slots))
 	}
 	for _, m := range []*mark{&s.handed, &s.joined, &s.signalled, &s.settled, &s.metered, &s.floor} {
 		m.Store(-end)
@@ -193,7 +205,7 @@ func newShard(g *Group, id int, p pools) *Shard {
 // order, so that of items of one frame those handed on first are read first.
 func (s *Shard) connect(peers []*Shard) {
 	s.peers = peers
-	for stage := range numOutlets {
+	for stage := range s.out {
 		for _, p := range peers {
 			o := &p.out[stage]
 			s.fragmentIn = appendInlet(s.fragmentIn, o.fragments, s.id)
@@ -214,11 +226,31 @@ func appendInlet[T any](in []inlet[T], lanes []*lane[T], id int) []inlet[T] {
 // share is one shard's part of a limit; 0 stays 0 (the default).
 func share(total, n int) int { return (total + n - 1) / n }
 
+// reader is a source that a worker reads.
+type reader struct {
+	frame.Source
+	to    *outlet
+	ended bool
+}
+
+// prompt is a source that can be asked without waiting, as one must be that is
+// read beside others.
+type prompt interface {
+	// Take is Next, but returns at once.
+	Take() (*frame.Batch, error)
+}
+
 // Run reads src, which the workers may share, to its end. The decoder belongs
-// to this worker. Run returns when the records of everything read have been
-// delivered, when ctx is cancelled, or when the source or another worker fails.
-func (s *Shard) Run(ctx context.Context, src frame.Source, dec frame.Decoder) error {
+// to this worker. Further sources, at most as many as Options say, are read by
+// turns, and none is waited for but src, when there is nothing else to do. Run
+// returns when the records of everything read have been
+// delivered, when ctx is cancelled, or when a source or another worker fails.
+func (s *Shard) Run(ctx context.Context, src frame.Source, dec frame.Decoder, further ...frame.Source) error {
 	s.decoder = dec
+	s.readers = append(s.readers[:0], reader{Source: src, to: &s.out[fromFrames]})
+	for i, f := range further {
+		s.readers = append(s.readers, reader{Source: f, to: &s.out[numOutlets+i]})
+	}
 	var idle backoff
 	for {
 		if err := ctx.Err(); err != nil {
@@ -227,7 +259,7 @@ func (s *Shard) Run(ctx context.Context, src frame.Source, dec frame.Decoder) er
 		if s.group.failed.Load() {
 			return nil
 		}
-		moved, err := s.receive(src)
+		moved, err := s.receive()
 		if err != nil {
 			return err
 		}
@@ -236,49 +268,112 @@ func (s *Shard) Run(ctx context.Context, src frame.Source, dec frame.Decoder) er
 		moved = s.settle() || moved
 		moved = s.meter() || moved
 		moved = s.finish() || moved
+		s.reply()
 		if s.mark == end {
+			s.giveBack()
 			return nil
 		}
 		idle.wait(moved)
 	}
 }
 
-// receive reads one batch, if there is room for what comes of it, and hands
-// over what was read.
-func (s *Shard) receive(src frame.Source) (moved bool, err error) {
+// busyBatch is how many frames make a batch after which others are likely to be
+// there already. After less, waiting a little spares much: each turn costs as much
+// as some tens of frames.
+const busyBatch = 256
+
+// receive reads a batch of each source, if there is room for what comes of it, and
+// hands over what was read. A worker with one source leaves it to that whether to
+// wait where there is none; one with several waits for the first of them, unless
+// it is busy.
+func (s *Shard) receive() (moved bool, err error) {
 	for len(s.ahead) > 0 && s.ahead[0] <= s.mark {
 		s.ahead = slices.Delete(s.ahead, 0, 1)
 	}
-	waiting := s.handedTo > s.handed.Load()
-	if !s.ended && !waiting && len(s.ahead) < s.group.options.Ahead && (!s.records() || s.room()) {
-		b, err := src.Next()
+	s.giveBack()
+	if s.handedTo > s.handed.Load() {
+		return s.handOver(), nil
+	}
+	busy, room := s.busy, len(s.ahead) < s.group.options.Ahead && (!s.records() || s.room())
+	s.busy = false
+	for i := range s.readers {
+		r := &s.readers[i]
+		if r.ended || !room && !s.behind(r) {
+			continue
+		}
+		next := r.Next
+		if p, ok := r.Source.(prompt); ok && len(s.readers) > 1 && (busy || i > 0) {
+			next = p.Take
+		}
+		b, err := next()
 		switch {
 		case errors.Is(err, io.EOF):
-			s.ended, moved = true, true
-			s.endsAt.Store(src.Mark()) // beyond every frame: nobody has promised it yet
+			r.ended, moved = true, true
+			s.endsAt.Store(max(s.endsAt.Load(), r.Mark())) // beyond every frame: nobody has promised it yet
 		case err != nil:
 			return false, err
 		case b != nil:
-			s.decoder.Decode(b)
-			s.classify(b)
-			b.Release()
-			s.ahead, moved = append(s.ahead, src.Mark()), true
+			s.busy = s.busy || len(b.Frames) >= busyBatch
+			s.read(r, b)
+			moved = true
 		}
 	}
-	return s.handOver(src) || moved, nil
+	return s.handOver() || moved, nil
 }
 
-// handOver gives what was read to those who own it, and says how far that is:
-// as far as the source, since this worker holds no batch. Where a lane is full
-// the mark waits, and so does everybody who depends on it.
-func (s *Shard) handOver(src frame.Source) bool {
-	if s.handedTo <= s.handed.Load() {
-		s.handedTo = end
-		if !s.ended {
-			s.handedTo = src.Mark()
+// behind says whether what was read of other sources waits for this one: then it is
+// read although there is no room, since there will be none before.
+func (s *Shard) behind(r *reader) bool {
+	mark := r.Mark()
+	for i := range s.readers {
+		if o := &s.readers[i]; !o.ended && o.Mark() < mark {
+			return false
 		}
 	}
-	return s.say(&s.handed, s.handedTo, &s.out[fromFrames])
+	return mark < s.readTo
+}
+
+// read takes a batch apart.
+func (s *Shard) read(r *reader, b *frame.Batch) {
+	lent := s.lend(b)
+	s.decoder.Decode(b)
+	s.classify(b, r.to)
+	mark := r.Mark()
+	if lent {
+		s.lent(b, mark)
+	} else {
+		b.Release()
+	}
+	s.ahead, s.readTo = append(s.ahead, mark), max(s.readTo, mark)
+}
+
+// handOver gives what was read to those who own it, and says how far that is: as far
+// as the least of the sources, since this worker holds no batch that it has not
+// read. Where a lane is full the mark waits, and so does everybody who depends on
+// it; but not for what comes later than the mark, of a source that is ahead of others.
+func (s *Shard) handOver() bool {
+	if s.handedTo <= s.handed.Load() {
+		s.handedTo = end
+		for i := range s.readers {
+			if r := &s.readers[i]; !r.ended {
+				s.handedTo = min(s.handedTo, r.Mark())
+			}
+		}
+	}
+	if s.handedTo <= s.handed.Load() {
+		return false
+	}
+	to := s.handedTo
+	for i := range s.readers {
+		if o := s.readers[i].to; !o.flush() {
+			to = min(to, o.first())
+		}
+	}
+	if to <= s.handed.Load() {
+		return false
+	}
+	s.handed.Store(to)
+	return true
 }
 
 // lastClock is when the capture ends. All workers have read to their ends.

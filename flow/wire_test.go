@@ -23,6 +23,9 @@ import (
 type wire struct {
 	frames []frame.Frame
 	ids    uint16
+
+	patient bool // its source lends batches
+	apart   bool // one worker reads its RTP from a source beside
 }
 
 // ipv4 is an Ethernet frame with an IPv4 packet. offset is in bytes.
@@ -148,7 +151,12 @@ type cut struct {
 	size   int
 	mark   int64
 	out    int
+
+	// patient lends its batches, and makes their bytes worthless when they come back.
+	patient bool
 }
+
+func (c *cut) Take() (*frame.Batch, error) { return c.Next() }
 
 func (c *cut) Next() (*frame.Batch, error) {
 	c.mu.Lock()
@@ -158,11 +166,23 @@ func (c *cut) Next() (*frame.Batch, error) {
 	}
 	n := min(c.size, len(c.frames))
 	c.out++
-	b := &frame.Batch{Frames: slices.Clone(c.frames[:n]), Free: func(*frame.Batch) {
+	b := &frame.Batch{Frames: slices.Clone(c.frames[:n]), Patient: c.patient}
+	for i := range b.Frames {
+		if f := &b.Frames[i]; c.patient {
+			f.Data = slices.Clone(f.Data)
+		}
+	}
+	b.Free = func(b *frame.Batch) {
+		for i := range b.Frames {
+			if f := &b.Frames[i]; c.patient {
+				clear(f.Data)
+				*f = frame.Frame{}
+			}
+		}
 		c.mu.Lock()
 		c.out--
 		c.mu.Unlock()
-	}}
+	}
 	c.frames = c.frames[n:]
 	c.mark = b.Frames[n-1].Clock + 1
 	return b, nil
@@ -193,16 +213,24 @@ func (w *wire) read(t *testing.T, o Options, size, loops, lanes int) (string, St
 	o.Quality = func(q *record.QualityReport) { all = append(all, q) }
 	var inputs []*cut
 	src, err := replay.New(func() (replay.Input, error) {
-		inputs = append(inputs, &cut{frames: w.frames, size: size})
+		inputs = append(inputs, &cut{frames: w.frames, size: size, patient: w.patient})
 		return inputs[len(inputs)-1], nil
 	}, replay.Options{Loops: loops})
 	if err != nil {
 		t.Fatal(err)
 	}
+	sources := []frame.Source{src}
+	if w.apart {
+		o.Sources = 2
+		inputs = w.takeApart(size)
+		sources = []frame.Source{inputs[0], inputs[1]}
+	}
 	g := NewGroup(o)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // for a deadlock
 	defer cancel()
-	if err := g.Run(ctx, func(ctx context.Context, i int, s *Shard) error { return s.Run(ctx, src, dec[i]) }); err != nil {
+	if err := g.Run(ctx, func(ctx context.Context, i int, s *Shard) error {
+		return s.Run(ctx, sources[0], dec[i], sources[1:]...)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	for _, in := range inputs {
@@ -231,6 +259,20 @@ func (w *wire) read(t *testing.T, o Options, size, loops, lanes int) (string, St
 		t.Fatal(err)
 	}
 	return string(out), st
+}
+
+// takeApart gives the RTP of the wire, and what looks like it, to a source of its
+// own, as a feed does.
+func (w *wire) takeApart(size int) []*cut {
+	rest, rtp := &cut{size: size}, &cut{size: max(1, size/2), patient: true}
+	for _, f := range w.frames {
+		to := rest
+		if len(f.Data) > 14+20+8 && f.Data[14+9] == frame.ProtoUDP && f.Data[14+20+8]>>6 == 2 {
+			to = rtp
+		}
+		to.frames = append(to.frames, f)
+	}
+	return []*cut{rest, rtp}
 }
 
 // others adds a registration, an exchange of OPTIONS and a text message.

@@ -46,10 +46,12 @@ type Live struct {
 	told    endpoints // what the filters know of SDP
 }
 
-// worker is one thread with the ring that it reads.
+// worker is one thread with the ring that it reads, and the feeds beside it, which
+// arrive on the same CPU.
 type worker struct {
 	port    *port
 	source  frame.Source
+	feeds   []frame.Source // that it reads beside
 	decoder *counting
 	cpu     int // -1: any
 	thread  atomic.Int32
@@ -67,8 +69,8 @@ func (c *counting) Decode(b *frame.Batch) {
 }
 
 // liveAhead is how many batches a worker may read ahead of the others. One whose
-// ring is quiet lets them wait for the hold of its mark: some 40 ms, in which a
-// ring at a million packets a second fills a hundred blocks.
+// ring is quiet lets them wait for the hold of its mark: some 20 ms, in which a
+// ring at a million packets a second fills some tens of blocks.
 const liveAhead = 256
 
 // NewLive opens the interfaces. From then on packets wait in the rings for Run.
@@ -107,8 +109,9 @@ func NewLive(o LiveOptions) (*Live, error) {
 			l.workers = append(l.workers, w)
 		}
 		for f, feed := range p.feeds { // each beside a ring
-			beside := l.workers[len(l.workers)-f-p.rings.Len()+f%p.rings.Len()]
-			l.workers = append(l.workers, &worker{port: p, source: feed, cpu: beside.cpu})
+			beside := l.workers[len(l.workers)-p.rings.Len()+f%p.rings.Len()]
+			beside.feeds = append(beside.feeds, feed)
+			options.Sources = max(options.Sources, 1+len(beside.feeds))
 		}
 	}
 	l.joinKernel(&options)
@@ -155,6 +158,7 @@ func (l *Live) Run(ctx context.Context) error {
 		defer close(watched)
 		l.watch(quit)
 	}()
+	giveThreads(len(l.workers))
 	err := l.group.Run(context.WithoutCancel(ctx), l.work)
 	close(quit)
 	<-watched
@@ -186,7 +190,7 @@ func (l *Live) work(ctx context.Context, i int, s *flow.Shard) error {
 		// A thread that may not be pinned runs where the kernel puts it.
 		_ = unix.SchedSetaffinity(0, &set)
 	}
-	return s.Run(ctx, w.source, w.decoder)
+	return s.Run(ctx, w.source, w.decoder, w.feeds...)
 }
 
 // lookEvery is how often the counters are compared.
@@ -293,6 +297,7 @@ type LiveReport struct {
 	Rows   []LiveRow
 	Gaps   []Gap
 	Behind bool          // what is behind the decoders balances, whatever is before them
+	Early  bool          // it was ended before its end: sums cannot balance
 	Span   time.Duration // of the capture
 }
 

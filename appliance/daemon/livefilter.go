@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"ringside/dataplane/xdp"
@@ -95,9 +97,18 @@ func (p *port) openFilter(o CaptureOptions, index uint16) (socket int, err error
 		settings.Own = own
 		return f.Set(settings)
 	}
+	p.refilter = func(to *CaptureOptions) error {
+		now := filterSettings(to)
+		now.Own, now.CPUs = settings.Own, settings.CPUs
+		if err := f.Set(now); err != nil {
+			return err
+		}
+		settings = now
+		return nil
+	}
 	where := "XDP, " + f.Mode().String()
-	if f.Mode() == xdp.None {
-		where = "at the rings' sockets"
+	if p.where = "xdp " + f.Mode().String(); f.Mode() == xdp.None {
+		where, p.where = "at the rings' sockets", "socket"
 	}
 	if why := f.Why(); why != "" {
 		if lack := lacking(); o.Dedicated && mode != xdp.None && lack != "" { // it is not XDP that is missing
@@ -139,4 +150,37 @@ func (k kernelFilter) verdicts() (rows []verdict, steered, arrived uint64, err e
 		})
 	}
 	return rows, st.Steered.Packets, st.Arrived.Packets, nil
+}
+
+// SetFilter gives the filters in the kernel other addresses and ports, as
+// CaptureOptions has them. Where one takes them and the next does not, the first
+// gets back what it had.
+func (l *Live) SetFilter(allow, deny []netip.Prefix, sip []uint16, rtp [2]uint16) error {
+	was, to := l.options.CaptureOptions, l.options.CaptureOptions
+	to.Allow, to.Deny, to.SIPPorts, to.RTPPorts = allow, deny, sip, rtp
+	for i, p := range l.ports {
+		if err := p.setFilter(&to); err != nil {
+			for _, done := range l.ports[:i] {
+				_ = done.setFilter(&was)
+			}
+			return fmt.Errorf("change the filter of %s: %w", p.name, err)
+		}
+	}
+	l.options.CaptureOptions = to
+	return nil
+}
+
+func (p *port) setFilter(o *CaptureOptions) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen {
+		return nil
+	}
+	if p.refilter == nil {
+		if len(o.Allow)+len(o.Deny) > 0 {
+			return errors.New("there is none in the kernel, which addresses to take or not to take needs")
+		}
+		return nil
+	}
+	return p.refilter(o)
 }

@@ -122,7 +122,7 @@ func mayRecord(o *SpoolOptions) (xdp.Policy, error) {
 	if o == nil {
 		return xdp.Unknown, nil
 	}
-	rules, err := readRules(o.RulesFile)
+	_, rules, err := readRules(*o)
 	if err != nil {
 		return xdp.Unknown, err
 	}

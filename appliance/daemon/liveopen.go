@@ -58,6 +58,7 @@ func (p *port) openNIC(o *CaptureOptions) error {
 		return nil
 	}
 	p.undo = append(p.undo, n.Close)
+	p.card, p.dedicated = n, o.Dedicated
 	p.nic = func() (nicCounts, error) { c, err := n.Counters(); return countsOf(&c, p.outgoing), err }
 	if soft, err := nic.OpenSoftnet(); err == nil {
 		p.host = func() uint64 { c, _, _ := soft.Read(); return c.Dropped + c.FlowLimit }
@@ -176,7 +177,7 @@ func (p *port) say(format string, args ...any) { p.said = append(p.said, fmt.Spr
 func (p *port) openRings(o CaptureOptions, index uint16, socket int) error {
 	r := ring.Options{
 		Iface: p.name, Index: index, Rings: max(1, o.Rings), Memory: cmp.Or(o.RingMemory, defaultRingMemory), Promiscuous: true,
-		SocketFilter: socket, Outgoing: p.outgoing, Prepare: p.prepare,
+		SocketFilter: socket, Outgoing: p.outgoing, Prepare: p.prepare, OwnThread: true,
 	}
 	switch {
 	case r.Rings == 1:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ringside/dataplane/frame"
+	"ringside/dataplane/nic"
 	"ringside/dataplane/xdp"
 )
 
@@ -58,28 +59,33 @@ const (
 
 // port is one interface with what stands on it. What is nil is not there.
 type port struct {
-	name   string
-	nic    func() (nicCounts, error)
-	host   func() uint64 // packets that the kernel's backlog has dropped, of all interfaces
-	filter filtering
-	rings  rings
-	feeds  []*xdp.Feed
-	native bool                    // the filter runs in the driver
-	quiet  func() error            // stops metering in the kernel
-	own    func([]xdp.Tuple) error // leaves traffic out
-	owned  []xdp.Tuple             // is left out
-	again  []func() error          // what is done anew for an interface that was made anew
-	loud   func() error            // turns offloads on again
-	index  int                     // number of the interface whose offloads are off
-	undo   []func() error          // what close does, the last first
-	said   []string                // how the interface is captured
-	kernel *xdp.Filter             // filter, where it meters
-	cpus   []int                   // by ring, where the filter steers to CPUs; else nil
-	slack  uint64                  // packets that came while it was opened
+	name     string
+	nic      func() (nicCounts, error)
+	host     func() uint64 // packets that the kernel's backlog has dropped, of all interfaces
+	filter   filtering
+	rings    rings
+	feeds    []*xdp.Feed
+	native   bool                        // the filter runs in the driver
+	quiet    func() error                // stops metering in the kernel
+	own      func([]xdp.Tuple) error     // leaves traffic out
+	refilter func(*CaptureOptions) error // gives the filter other rules
+	owned    []xdp.Tuple                 // is left out
+	again    []func() error              // what is done anew for an interface that was made anew
+	loud     func() error                // turns offloads on again
+	index    int                         // number of the interface whose offloads are off
+	undo     []func() error              // what close does, the last first
+	said     []string                    // how the interface is captured
+	kernel   *xdp.Filter                 // filter, where it meters
+	cpus     []int                       // by ring, where the filter steers to CPUs; else nil
+	slack    uint64                      // packets that came while it was opened
 
 	outgoing bool // what the host sends is captured, too
 	foreign  bool // somebody else's XDP program was there first
 	merged   bool // one packet may be several to the counters of the interface
+
+	card      *nic.NIC
+	dedicated bool
+	where     string // the filter runs: xdp native, xdp generic, socket; empty: nowhere
 
 	mu     sync.Mutex
 	seen   portCounts // by the last look
@@ -226,6 +232,20 @@ func (p *port) traffic() (bytes, metered uint64) {
 		}
 	}
 	return bytes, metered
+}
+
+// arrived is how many packets have come, by the last look, how many of them the
+// kernel has metered, and whether the interface has a link.
+func (p *port) arrived() (packets, metered uint64, up bool) {
+	text, _ := p.rings.State()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range p.seen.filter {
+		if v.metered {
+			metered += v.packets
+		}
+	}
+	return p.seen.received(), metered, text == ""
 }
 
 // read reads the counters in the order in which packets meet them. One that

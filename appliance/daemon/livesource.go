@@ -37,7 +37,18 @@ func newAnnouncer(s frame.Source, poll func([]frame.Metered) []frame.Metered) *a
 }
 
 // Next is frame.Source's.
-func (a *announcer) Next() (*frame.Batch, error) {
+func (a *announcer) Next() (*frame.Batch, error) { return a.behind(a.Source.Next) }
+
+// Take is Next, but returns at once where the ring does.
+func (a *announcer) Take() (*frame.Batch, error) {
+	if p, ok := a.Source.(interface{ Take() (*frame.Batch, error) }); ok {
+		return a.behind(p.Take)
+	}
+	return a.behind(a.Source.Next)
+}
+
+// behind puts announcements in front of what the ring gives.
+func (a *announcer) behind(ring func() (*frame.Batch, error)) (*frame.Batch, error) {
 	if now := time.Now(); !a.out && !a.ended && now.After(a.next) {
 		b := a.announce()
 		if len(a.batch.Metered) < announced/2 { // else there is more
@@ -47,7 +58,7 @@ func (a *announcer) Next() (*frame.Batch, error) {
 			return b, nil
 		}
 	}
-	b, err := a.Source.Next()
+	b, err := ring()
 	switch {
 	case errors.Is(err, io.EOF) && !a.out: // all packets are through: what the meter has is final
 		a.ended = true

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,15 @@ import (
 type placing struct {
 	run    []int // CPUs that workers may have
 	pinned bool
+}
+
+// giveThreads lets Go run so many workers beside everything else: they keep their
+// processor while they wait (ring.Options.OwnThread). Which of the threads run is
+// the kernel's business.
+func giveThreads(workers int) {
+	if workers >= runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(workers + 1)
+	}
 }
 
 // pin is the CPU of a worker, -1 for any.

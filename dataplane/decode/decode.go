@@ -135,7 +135,7 @@ func (d *Decoder) Decode(b *frame.Batch) {
 		default:
 			h.begin(f, p)
 			if f.Link == frame.LinkEthernet && len(f.Data) > etherLen && binary.BigEndian.Uint16(f.Data[12:]) == etherIPv4 &&
-				plain(f.Data, etherLen, &d.ports, p) {
+				plain(f.Data, etherLen, max(int(f.Len), len(f.Data)), &d.ports, p) {
 				break // most frames
 			}
 			r, walked = walk(f, &h), true

@@ -32,21 +32,26 @@ const (
 )
 
 // plain reads UDP over IPv4 that is as it should be, as most of it is: no options, no
-// fragment, whole and captured, on ports that no tunnel uses. It reports false
-// for everything else, and may have changed nothing then.
-func plain(data []byte, off int, ports *portSet, p *frame.Packet) bool {
+// fragment, whole and captured up to its payload, on ports that no tunnel uses; the
+// payload ends at wire at the latest. It reports false for everything else, and may
+// have changed nothing then.
+func plain(data []byte, off, wire int, ports *portSet, p *frame.Packet) bool {
 	if len(data) < off+ipv4Len+udpLen {
 		return false
 	}
 	b := (*[ipv4Len + udpLen]byte)(data[off:])
 	end, length := off+int(binary.BigEndian.Uint16(b[2:4])), int(binary.BigEndian.Uint16(b[24:26]))
 	src, dst := binary.BigEndian.Uint16(b[20:22]), binary.BigEndian.Uint16(b[22:24])
-	if b[0] != 0x45 || b[9] != frame.ProtoUDP || binary.BigEndian.Uint16(b[6:8])&0x3fff != 0 || end > len(data) ||
+	if b[0] != 0x45 || b[9] != frame.ProtoUDP || binary.BigEndian.Uint16(b[6:8])&0x3fff != 0 || end > wire ||
 		length != end-off-ipv4Len || length < udpLen || ports.has(src, dst) {
 		return false
 	}
 	p.Src.Addr, p.Src.Port = frame.AddrFrom4(b[12:16]), src
 	p.Dst.Addr, p.Dst.Port = frame.AddrFrom4(b[16:20]), dst
+	if end > len(data) { // the capture has cut it, most likely behind a header
+		end = len(data)
+		p.Flags |= frame.FlagCut
+	}
 	p.Payload = data[off+ipv4Len+udpLen : end : end]
 	p.Len = uint32(length - udpLen)
 	p.SeqNo, p.AckNo, p.Control = 0, 0, 0
@@ -57,7 +62,7 @@ func plain(data []byte, off int, ports *portSet, p *frame.Packet) bool {
 // ipv4 reads an IPv4 header (RFC 791). It returns none with what it carries,
 // fragment, packet, or a reason.
 func ipv4(h *headers, off int) Reason {
-	if plain(h.data, off, h.ports, h.packet) {
+	if plain(h.data, off, len(h.data), h.ports, h.packet) {
 		h.ip = off
 		return packet
 	}

@@ -202,7 +202,7 @@ func (d *Decoder) shortcut(f *frame.Frame, h *headers, p *frame.Packet) bool {
 	h.follow(w, s)
 	h.again = h.again && s != &d.short
 	p.VLAN, p.Flags = h.vlan, w.flags
-	if w.version == 4 && plain(f.Data[:end], int(w.inside), h.ports, p) {
+	if w.version == 4 && plain(f.Data[:end], int(w.inside), end, h.ports, p) {
 		h.notes = w.notes
 		return true
 	}
@@ -230,7 +230,7 @@ func (d *Decoder) repeat(f *frame.Frame, h *headers, p *frame.Packet) bool {
 		return false
 	}
 	end := w.ends(f, s)
-	if end == 0 || !plain(f.Data[:end], int(w.inside), &d.ports, p) {
+	if end == 0 || !plain(f.Data[:end], int(w.inside), end, &d.ports, p) {
 		return false
 	}
 	p.VLAN, p.Flags = h.vlan, w.flags

@@ -224,6 +224,11 @@ type Batch struct {
 
 	Metered []Metered // streams that a meter in the kernel has counted since it was last asked; filled by the source
 
+	// Patient says that the source has room for many more frames, so that the batch
+	// may be given back late: when the packets of its time have been metered, tens of
+	// milliseconds behind. Set by the source.
+	Patient bool
+
 	// Free takes the batch back; set by the source. Called once, by Release.
 	Free func(*Batch)
 }

@@ -16,7 +16,7 @@ const (
 	maxFrames   = 1024                 // frames of a batch
 	pollTime    = 2 * time.Millisecond // for how long Next waits
 	askInterval = int64(time.Second)   // how often a quiet ring asks for the kernel's drops, ns
-	holdBlocks  = 4                    // block timeouts after which a frame is late
+	holdBlocks  = 1                    // block timeouts after which a frame is late; one is under way for a moment, or in the open block, which is seen
 )
 
 // Ring is a frame.Source for one worker.
@@ -69,8 +69,8 @@ func newRing(o *Options, i int) *Ring {
 	return r
 }
 
-// Mark is frame.Source's: beyond what was delivered, and on a quiet link a few
-// block timeouts (the hold) behind the steady clock (frame.Steady), but not beyond
+// Mark is frame.Source's: beyond what was delivered, and on a quiet link a
+// block timeout (the hold) behind the steady clock (frame.Steady), but not beyond
 // what waits in the ring. A frame that was under way for longer than the hold keeps
 // its Time; its Clock is the mark.
 func (r *Ring) Mark() int64 { return r.mark.Load() }
@@ -78,16 +78,16 @@ func (r *Ring) Mark() int64 { return r.mark.Load() }
 // Next is frame.Source's. It waits for a block for up to 2 ms. An interface that
 // is down or gone is a quiet link, not an error.
 func (r *Ring) Next() (*frame.Batch, error) {
-	b, err := r.take()
+	b, err := r.Take()
 	if b != nil || err != nil {
 		return b, err
 	}
 	r.wait()
-	return r.take()
+	return r.Take()
 }
 
-// take is the next batch of what is there.
-func (r *Ring) take() (*frame.Batch, error) {
+// Take is the next batch of what is there; nil if there is nothing.
+func (r *Ring) Take() (*frame.Batch, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
@@ -246,8 +246,11 @@ func (r *Ring) end() {
 // wait waits for a block.
 func (r *Ring) wait() {
 	timeout := unix.NsecToTimespec(int64(pollTime))
-	n, err := unix.Ppoll(r.poll[:], &timeout, nil)
-	if err != nil || n == 0 {
+	if r.options.OwnThread {
+		if !pollHere(r.poll[:], &timeout) {
+			return
+		}
+	} else if n, err := unix.Ppoll(r.poll[:], &timeout, nil); err != nil || n == 0 {
 		return // EINTR is as good as a timeout
 	}
 	if r.poll[0].Revents&unix.POLLERR != 0 {

@@ -71,6 +71,11 @@ type Options struct {
 	// captured, and it is tried again.
 	Prepare func() error
 
+	// OwnThread says that each ring is read by a thread of its own, and that Go has
+	// processors (GOMAXPROCS) for more threads than these: Next then waits without
+	// giving its processor to others, which is much cheaper.
+	OwnThread bool
+
 	Promiscuous bool // also frames for other hosts; what a mirror port sends is such
 	Outgoing    bool // also what this host sends; usually not wanted
 }

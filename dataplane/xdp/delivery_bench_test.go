@@ -70,7 +70,7 @@ func BenchmarkFeed(b *testing.B) {
 				put += time.Duration(n) * each
 				begun := time.Now()
 				for {
-					batch, err := feed.take()
+					batch, err := feed.Take()
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -198,16 +198,16 @@ func (f *Feed) Mark() int64 { return f.mark.Load() }
 
 // Next is frame.Source's. It waits for a millisecond.
 func (f *Feed) Next() (*frame.Batch, error) {
-	b, err := f.take()
+	b, err := f.Take()
 	if b != nil || err != nil {
 		return b, err
 	}
 	time.Sleep(feedWait)
-	return f.take()
+	return f.Take()
 }
 
-// take is the next batch of what is there.
-func (f *Feed) take() (*frame.Batch, error) {
+// Take is the next batch of what is there; nil if there is nothing.
+func (f *Feed) Take() (*frame.Batch, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -326,7 +326,7 @@ func (f *Feed) batch() *feedBatch {
 		return b
 	}
 	b := &feedBatch{ends: make([]uint64, len(f.rings))}
-	b.Frames = make([]frame.Frame, 0, feedFrames)
+	b.Frames, b.Patient = make([]frame.Frame, 0, feedFrames), true
 	b.Free = func(*frame.Batch) { f.free(b) }
 	return b
 }

@@ -352,7 +352,7 @@ func TestFeedAllocates(t *testing.T) {
 	feed, data := f.Feeds()[0], voiceFrame(1, 7, 160)
 	n := 0
 	take := func() {
-		b, err := feed.take()
+		b, err := feed.Take()
 		if err != nil || b == nil {
 			t.Fatal(b, err)
 		}

@@ -74,6 +74,7 @@ const (
 	nanoseconds  = 9      // if_tsresol: 10^-9 s
 	maxOption    = 0xFFFC // bytes of one option, padded
 	packetFixed  = 32     // bytes of a packet block without data and options
+	packetHead   = 28     // of these, in front of the data
 	sectionFixed = 28
 	macBytes     = 12 // destination and source address, in front of a VLAN tag
 	tagBytes     = 4

@@ -229,3 +229,25 @@ func BenchmarkAppendPacket(b *testing.B) {
 		buf = AppendPacket(buf, p)
 	}
 }
+
+// TestPacketSizes: a packet block is the same, byte for byte, whichever way it is
+// written, and what was in the buffer before does not show.
+func TestPacketSizes(t *testing.T) {
+	data := []byte("0123456789abcdefghij")
+	for n := range len(data) {
+		for _, more := range []uint32{0, 100} {
+			p := Packet{Time: 0x123456789abcdef0, Data: data[:n], Len: uint32(n) + more, Iface: 7}
+			size := uint32(32 + (n+3)/4*4)
+			var want []byte
+			for _, v := range []uint32{6, size, 7, 0x12345678, 0x9abcdef0, uint32(n), uint32(n) + more} {
+				want = le.AppendUint32(want, v)
+			}
+			want = append(append(want, data[:n]...), make([]byte, int(size)-32-n)...)
+			want = le.AppendUint32(want, size)
+			got := AppendPacket(bytes.Repeat([]byte{0xff}, 200)[:5], &p)[5:]
+			if !bytes.Equal(got, want) || PacketSize(&p) != len(want) {
+				t.Errorf("%d of %d bytes: % x\nwant % x", n, p.Len, got, want)
+			}
+		}
+	}
+}

@@ -1,5 +1,7 @@
 package pcap
 
+import "slices"
+
 // unknownLength is the length of a section that is not known yet.
 const unknownLength = 1<<64 - 1
 
@@ -70,13 +72,20 @@ func InterfaceSize(i *Interface) int {
 func AppendPacket(b []byte, p *Packet) []byte {
 	at, size := len(b), PacketSize(p)
 	captured := len(p.Data) + p.inserted()
-	b = le.AppendUint32(b, blockPacket)
-	b = le.AppendUint32(b, uint32(size))
-	b = le.AppendUint32(b, uint32(p.Iface))
-	b = le.AppendUint32(b, uint32(uint64(p.Time)>>32))
-	b = le.AppendUint32(b, uint32(p.Time))
-	b = le.AppendUint32(b, uint32(captured))
-	b = le.AppendUint32(b, p.wire())
+	b = slices.Grow(b, size)
+	h := b[at : at+packetHead]
+	le.PutUint64(h, blockPacket|uint64(size)<<32)
+	le.PutUint64(h[8:], uint64(p.Iface)|uint64(p.Time)&^(1<<32-1)) // the time's upper half
+	le.PutUint64(h[16:], uint64(uint32(p.Time))|uint64(captured)<<32)
+	if p.Tag|uint32(p.Dir) == 0 && len(p.Comment) == 0 { // most packets
+		b = b[:at+size]
+		le.PutUint64(b[at+size-8:], uint64(size)<<32) // the padding, where there is some, comes before
+		le.PutUint32(h[24:], p.wire())
+		copy(b[at+packetHead:], p.Data)
+		return b
+	}
+	le.PutUint32(h[24:], p.wire())
+	b = b[:at+packetHead]
 	b = pad(appendData(b, p), at)
 	if p.Dir != Unknown {
 		b = append(b, epbFlags, 0, 4, 0, byte(p.Dir), 0, 0, 0)

@@ -64,8 +64,8 @@ const never = 1<<63 - 1
 
 // Put stores a packet of the call that key names. Clock says in which minute,
 // and when older chunks are due. The packet's bytes are copied; its Comment is
-// not stored, since the section carries the key. It returns false, and counts,
-// if there is no memory.
+// not stored, since the section carries the key, and its Iface is changed. Put
+// returns false, and counts, if there is no memory.
 func (s *Shard) Put(t *Tape, c Class, key string, clock int64, link frame.LinkType, p *pcap.Packet) bool {
 	if len(s.asks) > 0 {
 		s.answer()
@@ -73,32 +73,38 @@ func (s *Shard) Put(t *Tape, c Class, key string, clock int64, link frame.LinkTy
 	if clock-s.oldest >= int64(s.spool.opts.ChunkAge) && s.oldest != never {
 		s.Tick(clock)
 	}
-	q := *p
-	q.Comment = nil
-	if room := maxChunk - 1024 - 4*maxInterface; len(q.Data) > room { // what a chunk cannot hold
-		q.Len = max(q.Len, uint32(len(q.Data)))
-		q.Data = q.Data[:room]
+	p.Comment = nil
+	if room := maxChunk - 1024 - 4*maxInterface; len(p.Data) > room { // what a chunk cannot hold
+		p.Len = max(p.Len, uint32(len(p.Data)))
+		p.Data = p.Data[:room]
 		s.spool.cut.Add(1)
 	}
 	page := s.page(t)
 	if page != none {
 		k := &s.spool.arena.chunks[page]
-		if k.class != c || clock/minute != k.born/minute || !s.fits(k, link, &q) {
-			if k.order < maxOrder {
-				t.order = k.order + 1 // it was filled before it was old
-			}
-			s.seal(page)
-			page = none
+		if k.class == c && clock/minute == k.born/minute && s.add(page, k, link, p) {
+			return true
 		}
-	}
-	if page == none {
-		if page = s.begin(t, c, key, clock, &q); page == none {
-			s.spool.refused[c].add(1, uint64(len(p.Data)))
-			return false
+		if k.order < maxOrder {
+			t.order = k.order + 1 // it was filled before it was old
 		}
+		s.seal(page)
 	}
-	s.add(page, link, &q)
+	if page = s.begin(t, c, key, clock, p); page == none {
+		s.spool.refused[c].add(1, uint64(len(p.Data)))
+		return false
+	}
+	s.add(page, &s.spool.arena.chunks[page], link, p)
 	return true
+}
+
+// Fetch asks for the memory that Put will need for a tape, and does not wait: the
+// cache misses of many packets overlap, if it is called for them first.
+func (s *Shard) Fetch(t *Tape) {
+	if page := s.page(t); page != none {
+		at := int(page)*pageBytes + int(s.spool.arena.chunks[page].len)
+		prefetch(&s.spool.arena.mem[min(at, len(s.spool.arena.mem)-1)])
+	}
 }
 
 // End writes what the tape holds; the call is over.
@@ -174,18 +180,6 @@ func (s *Shard) page(t *Tape) int32 {
 	return t.page - 1
 }
 
-// fits says whether a chunk has room for a packet and its interface.
-func (s *Shard) fits(k *chunk, link frame.LinkType, p *pcap.Packet) bool {
-	n := int(k.len) + pcap.PacketSize(p)
-	if k.index(p.Iface, link) < 0 {
-		if k.ifaces == chunkInterfaces {
-			return false
-		}
-		n += maxInterface
-	}
-	return n <= pageBytes<<k.order
-}
-
 // index is the number of an interface in the section, or -1.
 func (k *chunk) index(iface uint16, link frame.LinkType) int {
 	want := uint32(link)<<16 | uint32(iface)
@@ -249,21 +243,27 @@ func sectionRoom(s *pcap.Section) int {
 	return 28 + 4*8 + len(s.Comment) + len(s.Hardware) + len(s.OS) + len(s.App)
 }
 
-func (s *Shard) add(page int32, link frame.LinkType, p *pcap.Packet) {
-	k := &s.spool.arena.chunks[page]
+// add appends a packet to a chunk, and its interface where that is new to it. It
+// returns false if there is no room.
+func (s *Shard) add(page int32, k *chunk, link frame.LinkType, p *pcap.Packet) bool {
+	room, i := pageBytes<<k.order, k.index(p.Iface, link)
 	buf := s.spool.arena.buf(page, k.order)[:k.len]
-	i := k.index(p.Iface, link)
 	if i < 0 {
 		i = int(k.ifaces)
+		if i == chunkInterfaces || len(buf)+maxInterface+pcap.PacketSize(p) > room {
+			return false
+		}
 		k.iface[i] = uint32(link)<<16 | uint32(p.Iface)
 		k.ifaces++
 		buf = pcap.AppendInterface(buf, &pcap.Interface{Name: s.spool.interfaceName(p.Iface), Link: link})
+	} else if len(buf)+pcap.PacketSize(p) > room {
+		return false
 	}
 	p.Iface = uint16(i)
-	buf = pcap.AppendPacket(buf, p)
-	k.len = uint32(len(buf))
+	k.len = uint32(len(pcap.AppendPacket(buf, p)))
 	k.packets++
 	k.first, k.last = min(k.first, p.Time), max(k.last, p.Time)
+	return true
 }
 
 // seal hands a chunk to the writer. The queue has room for all chunks there

@@ -245,13 +245,16 @@ func (s *Spool) unlock() {
 // lines what is to be known of its file system.
 func (s *Spool) Describe() []string {
 	var out []string
-	for _, t := range s.tiers {
+	s.mu.Lock()
+	limits := s.limits()
+	s.mu.Unlock()
+	for i, t := range s.tiers {
 		space, err := t.mounted(s.fs)
 		if err != nil {
 			out = append(out, err.Error())
 			continue
 		}
-		out = append(out, t.limits.describe(t.dir, space))
+		out = append(out, limits[i].describe(t.dir, space))
 		if w := warn(t.dir, t.kind); w != "" {
 			out = append(out, w)
 		}
