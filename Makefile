@@ -27,6 +27,10 @@ build: ## build ringside and ringbench into build/
 	@mkdir -p $(BUILD)
 	$(GO) build $(RELEASE) -o $(BUILD)/ ./appliance/cmd/ringside ./bench/cmd/ringbench
 
+.PHONY: deb
+deb: ## build/ringside_VERSION_{amd64,arm64}.deb
+	GO=$(GO) appliance/packaging/deb.sh $(BUILD) "$(VERSION)" amd64 arm64
+
 ##@ Check
 
 .PHONY: test

@@ -55,7 +55,7 @@ var inside = []struct {
 	{"bench", []string{"flow/record", "dataplane/frame", "bench"}, "what ringside is measured with must not be made of it: bench imports leaves only"},
 	{"bench/replay", []string{"bpf", "dataplane/frame", "bench"}, "what ringside is measured with must not be made of it: of the kernel's side senders have a program of their own"},
 	{"appliance", []string{"flow/record", "writer/store", "appliance"}, "parts of the appliance read the store and ask the daemon; only appliance/daemon knows the machinery"},
-	{"appliance/cli", []string{"appliance/auth", "appliance/config", "appliance/daemon", "appliance/tui", "flow/call", "flow/record", "flow/rule", "writer/store"}, "commands ask the daemon and the store; only appliance/daemon knows the machinery"},
+	{"appliance/cli", []string{"appliance/auth", "appliance/config", "appliance/daemon", "appliance/tui", "flow/call", "flow/record", "flow/rule", "tuning", "writer/store"}, "commands ask the daemon and the store; only appliance/daemon knows the machinery"},
 	{"appliance/audio", []string{"flow/record", "flow/rtp", "flow/sdp"}, "audio is made from packets that somebody hands over: it knows no daemon and no store"},
 	{"appliance/auth", nil, "who may do what is decided without knowing calls"},
 	{"appliance/config", nil, "a configuration is read without knowing who uses it"},

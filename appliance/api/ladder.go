@@ -55,6 +55,9 @@ func (q *request) texts(c *record.Call) ([]SIPMessage, string, error) {
 	case err != nil:
 		return nil, "", err
 	}
+	for i := range texts {
+		texts[i].Text = q.readable(texts[i].Text)
+	}
 	return texts, "", nil
 }
 

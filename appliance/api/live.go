@@ -280,7 +280,11 @@ func (s *stream) tail(from <-chan SIPMessage, done chan error, e *expression[*SI
 			}
 		case m := <-from:
 			missed += m.Missed
-			if !s.q.visible(m.Sensor, []string{m.From, m.To}, m.Src, m.Dst) || !e.all(&m) {
+			if !s.q.visible(m.Sensor, []string{m.From, m.To}, m.Src, m.Dst) {
+				continue
+			}
+			m.Text = s.q.readable(m.Text) // before a condition on the text is asked
+			if !e.all(&m) {
 				continue
 			}
 			if room--; room < 0 {

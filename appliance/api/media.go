@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"ringside/appliance/auth"
 	"ringside/flow/record"
 	"ringside/writer/store"
 )
@@ -21,7 +22,7 @@ const (
 // packetQuery reads how packets are wanted.
 func (q *request) packetQuery(p *params) (pq PacketQuery, mediaType, ext string) {
 	format, class := p.choice("format", "pcapng", "pcap"), p.choice("class", "all", "sip", "rtp")
-	pq = PacketQuery{SIP: class == "sip", RTP: class == "rtp", Classic: format == "pcap", MaxBytes: capsOf(q.id).bytes}
+	pq = PacketQuery{SIP: class == "sip", RTP: class == "rtp", Classic: format == "pcap", MaxBytes: capsOf(q.id).bytes, HeadersOnly: !q.id.Can(auth.AudioRead)}
 	if pq.Classic {
 		return pq, mediaPcap, "pcap"
 	}

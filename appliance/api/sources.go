@@ -275,6 +275,10 @@ type PacketQuery struct {
 	SIP, RTP bool  // only these; neither: all
 	Classic  bool  // pcap instead of pcapng
 	MaxBytes int64 // 0: no limit
+
+	// HeadersOnly is for who has no right to hear: RTP ends with its header, its
+	// length on the wire stays, and keys of media are crossed out (HideKeys).
+	HeadersOnly bool
 }
 
 // Exported is what an export found.

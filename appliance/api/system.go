@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ringside/appliance/auth"
 	"ringside/writer/store"
 )
 
@@ -321,7 +322,10 @@ func (q *request) ready() error {
 		out.Checks = append(out.Checks, q.a.o.Health.Ready()...)
 	}
 	status := http.StatusOK
-	for _, c := range out.Checks {
+	for i, c := range out.Checks {
+		if !q.id.Can(auth.StatusRead) { // reasons name hosts, files and users of databases
+			out.Checks[i].Why = ""
+		}
 		if !c.OK {
 			out.Ready, status = false, http.StatusServiceUnavailable
 		}

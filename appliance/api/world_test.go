@@ -256,7 +256,9 @@ type sources struct {
 	calls []api.LiveCall
 	at    time.Time
 	sip   []api.SIPMessage
-	tails int // that are open
+	tails int             // that are open
+	key   string          // of media, in session descriptions
+	query api.PacketQuery // the last one
 	fail  error
 }
 
@@ -341,6 +343,7 @@ func (s *sources) Release(_ context.Context, callID string) error {
 
 func (s *sources) Export(_ context.Context, q api.PacketQuery, to io.Writer) (api.Exported, error) {
 	s.note(q.Calls...)
+	s.query = q
 	if s.fail != nil {
 		return api.Exported{}, s.fail
 	}
@@ -364,13 +367,13 @@ func (s *sources) Messages(ctx context.Context, c api.CallRef, limit int) ([]api
 	for _, call := range calls {
 		for i, m := range call.Messages[:min(limit, len(call.Messages))] {
 			out = append(out, api.SIPMessage{Time: time.Unix(0, m.Time), Src: m.Src, Dst: m.Dst, Method: m.Method, Status: m.Status, Reason: m.Reason,
-				CallID: c.CallID, Transport: "UDP", Text: textOf(c.CallID, m, i)})
+				CallID: c.CallID, Transport: "UDP", Text: textOf(c.CallID, s.key, m, i)})
 		}
 	}
 	return out, nil
 }
 
-func textOf(callID string, m record.Message, i int) string {
+func textOf(callID, key string, m record.Message, i int) string {
 	start := m.Method + " sip:x@example.com SIP/2.0"
 	if m.Status != 0 {
 		start = fmt.Sprintf("SIP/2.0 %d %s", m.Status, m.Reason)
@@ -378,6 +381,9 @@ func textOf(callID string, m record.Message, i int) string {
 	body := ""
 	if m.SDP {
 		body = fmt.Sprintf("v=0\r\no=- 1 %d IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio %d RTP/AVP 0 8\r\na=sendrecv\r\n", i, 10000+i)
+		if key != "" {
+			body += "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "\r\n"
+		}
 	}
 	head := fmt.Sprintf("%s\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK%d\r\ni: %s\r\nCSeq: %d %s\r\n", start, i, callID, m.CSeq, m.Method)
 	if body != "" {

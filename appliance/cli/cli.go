@@ -102,9 +102,10 @@ func newRoot(started *bool) *cobra.Command {
 	fl.BoolVar(&st.ascii, "ascii", false, "draw with ASCII only (default: as the locale says)")
 	fl.BoolVar(&st.utc, "utc", false, "show times in UTC instead of local time")
 	fl.IntVar(&st.width, "width", 0, "columns of a line (0: as wide as the terminal)")
-	root.AddCommand(newRead(st), newRun(st), newCalls(st), newCall(st), newRegistrations(st), newEvents(st),
+	root.AddCommand(newRead(st), newRun(st), newServe(), newStatus(st), newReload(), newSupportBundle(), newCalls(st), newCall(st), newRegistrations(st), newEvents(st),
 		newMessages(st), newSubscriptions(st), newPeers(st),
-		newPcap(st), newSpool(st), newRules(st), newStore(), newVersion(v))
+		newPcap(st), newSpool(st), newRules(st), newStore(), newUser(st), newVersion(v),
+		newInit(), newCheckConfig(), newRollback(), newMan(), newTop(st), newDoctor(st))
 	return root
 }
 

@@ -40,7 +40,10 @@ write to standard output. Records can be kept in a store (--db) for the commands
   --json  one record per line: calls in full; streams that no call claimed,
           marked "orphan": true; and with a "type" of their own registration,
           exchange, event, link (of two calls) and quality (an endpoint's report)
-  --csv   one line per call with its main figures (RFC 4180)`,
+  --csv   one line per call with its main figures (RFC 4180)
+
+With --http the web UI shows what is read while it is read, and goes on with it
+until the command is ended: with --replay, as if it came from an interface.`,
 		Example: "  ringside read trace.pcap\n  ringside read --db calls.db /var/captures/*.pcapng.zst\n  ringside read --json - trace.pcap | jq .caller.number\n" +
 			"  ringside read --keylog sslkeys.log --dedup on tls.pcapng\n  ringside read --replay --replay-scale 0.1 --db calls.db trace.pcap",
 		Args: cobra.MinimumNArgs(1),
@@ -48,6 +51,13 @@ write to standard output. Records can be kept in a store (--db) for the commands
 			f.paths = args
 			if err := errors.Join(f.check(c.Flags().Changed), f.spool.check(c.Flags())); err != nil {
 				return err
+			}
+			if err := f.service.check(); err != nil {
+				return err
+			}
+			if f.service.http != "" || f.service.control != "" {
+				asService := runFlags{readFlags: f, statusEvery: defaultStatusEvery}
+				return captureLive(c.Context(), asService, st, openReadService, c.OutOrStdout(), c.ErrOrStderr())
 			}
 			return read(c.Context(), f, st, openDaemon, c.OutOrStdout(), c.ErrOrStderr())
 		},

@@ -25,6 +25,7 @@ type readFlags struct {
 	db, json, csv string
 	queue         string // directory for what the store does not take
 	spool         spoolFlags
+	service       serviceFlags
 
 	quiet         bool
 	keys          bool // let JSON have keys of media
@@ -76,6 +77,7 @@ func addReadFlags(fl *pflag.FlagSet, f *readFlags) {
 	addRecordFlags(fl, f)
 	fl.IntVar(&f.workers, "workers", 0, "threads that read and measure (0: one per CPU)")
 	addReplayFlags(fl, f)
+	addServiceFlags(fl, &f.service)
 }
 
 // addRecordFlags adds the flags that say what becomes of packets, wherever they

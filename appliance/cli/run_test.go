@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ringside/appliance/config"
 	"ringside/appliance/daemon"
 )
 
@@ -21,6 +22,7 @@ import (
 type liveScript struct {
 	script
 	status daemon.Status
+	reload error
 	rows   []daemon.LiveRow
 	gaps   []daemon.Gap
 	err    error
@@ -34,9 +36,12 @@ func (s *liveScript) Run(ctx context.Context) error {
 	return s.err
 }
 
-func (s *liveScript) Describe() []string                       { return s.said }
-func (s *liveScript) Status() daemon.Status                    { return s.status }
-func (s *liveScript) Ledger() ([]daemon.LiveRow, []daemon.Gap) { return s.rows, s.gaps }
+func (s *liveScript) Describe() []string { return s.said }
+func (s *liveScript) Lately() daemon.ServiceStatus {
+	return daemon.ServiceStatus{Capture: s.status, Store: daemon.StoreStatus{Waiting: -1}}
+}
+func (s *liveScript) Reload(context.Context) ([]config.Change, error) { return nil, s.reload }
+func (s *liveScript) Ledger() ([]daemon.LiveRow, []daemon.Gap)        { return s.rows, s.gaps }
 
 func (s *liveScript) Report() daemon.LiveReport {
 	return daemon.LiveReport{
@@ -45,11 +50,9 @@ func (s *liveScript) Report() daemon.LiveReport {
 	}
 }
 
-func (s *liveScript) open(_ runFlags, to sink, alarm func(daemon.Gap)) (capturing, error) {
+func (s *liveScript) open(_ context.Context, _ runFlags, to sink, say func(string)) (capturing, error) {
 	s.to = to
-	for _, g := range s.gaps {
-		alarm(g)
-	}
+	say("the service speaks")
 	return s, nil
 }
 
@@ -83,6 +86,7 @@ func (h *heard) String() string {
 // shows the ledger when it is asked; in the end comes the summary.
 func TestCaptureLive(t *testing.T) {
 	s := &liveScript{
+		reload: daemon.ErrNoConfig,
 		script: script{calls: sample().calls, said: []string{"eth1: described"}},
 		status: daemon.Status{Active: 3, Lost: []daemon.LiveRow{{Interface: "eth1", Stage: "ring", Reason: "full", Packets: 1204, Lost: true}}},
 		rows:   []daemon.LiveRow{{Interface: "eth1", Stage: "nic", Reason: "received", Packets: 1_000_042}},
@@ -97,18 +101,18 @@ func TestCaptureLive(t *testing.T) {
 		b, _ := os.ReadFile(f.json)
 		return bytes.Count(b, []byte("\n")) == len(s.calls)
 	})
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil { // changes nothing
-		t.Fatal(err)
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2} {
+		if err := syscall.Kill(os.Getpid(), sig); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the ledger on SIGUSR1", func() bool { return strings.Contains(errs.String(), "1,000,042") })
+	until(t, "the answer to SIGHUP", func() bool { return strings.Contains(errs.String(), "no configuration file") })
+	until(t, "the ledger on SIGUSR2", func() bool { return strings.Contains(errs.String(), "1,000,042") })
 	end()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"eth1: described\n", "ringside: the ledger does not balance: eth1: 12 packets are missing between here and there"} {
+	for _, want := range []string{"eth1: described\n", "the service speaks\n"} {
 		if !strings.Contains(errs.String(), want) {
 			t.Errorf("not said: %q in\n%s", want, errs)
 		}
@@ -184,23 +188,23 @@ func TestStatusLine(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		s    daemon.Status
-		db   storing
+		db   daemon.StoreStatus
 		want string
 	}{
-		{"quiet", daemon.Status{Spool: -1, CPU: []float64{0}}, storing{waiting: -1}, "0 calls open, 0/s  SIP 0/s  RTP 0/s  0 Mbit/s  rings 0 %  CPU 0 %  0 bytes"},
+		{"quiet", daemon.Status{Spool: -1, CPU: []float64{0}}, daemon.StoreStatus{Waiting: -1}, "0 calls open, 0/s  SIP 0/s  RTP 0/s  0 Mbit/s  rings 0 %  CPU 0 %  0 bytes"},
 		{
 			"busy",
 			daemon.Status{
 				Active: 1200, Calls: 3.14, SIP: 42, RTP: 100_000.4, Bits: 171.2e6, Rings: 0.256, Spool: 0.5, CPU: []float64{0.81, 0.4}, Memory: 300 << 20,
 				Lost: []daemon.LiveRow{{Interface: "eth1", Stage: "ring", Reason: "full", Packets: 1204, Rate: 12}, {Stage: "spool", Reason: "no memory", Packets: 3}},
 				Gaps: []daemon.Gap{{Interface: "eth1", Between: "a and b", Packets: 9}}, Down: []string{"eth2: no link"},
-			}, storing{waiting: 0.01, lost: 5, away: true},
+			}, daemon.StoreStatus{Waiting: 0.01, Lost: 5, Away: true},
 			"1,200 calls open, 3.1/s  SIP 42/s  RTP 100,000/s  171 Mbit/s  rings 26 %  spool 50 %  store queue 1 %  CPU 81+40 %  300.0 MiB" +
 				"  LOST eth1 ring full 1,204 (12/s)  spool no memory 3  LOST store 5 records  AWAY store  LEDGER eth1: 9 packets are missing between a and b  DOWN eth2: no link",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := statusLine(tc.s, tc.db); got != tc.want {
+			if got := statusLine(daemon.ServiceStatus{Capture: tc.s, Store: tc.db}); got != tc.want {
 				t.Errorf("got\n%s\nwant\n%s", got, tc.want)
 			}
 		})

@@ -22,6 +22,7 @@ type runFlags struct {
 	interfaces  []string
 	meter       string // kernel, user
 	statusEvery time.Duration
+	more        moreLimits
 }
 
 // Defaults that the help text states.
@@ -47,6 +48,7 @@ func addRunFlags(fl *pflag.FlagSet, f *runFlags) {
 		return err
 	})
 	parsed(fl, "rtp-ports", "`RANGE` of the ports of media, by which the kernel filters on dedicated interfaces (default 1024-65535)", &o.RTPPorts, parseRange)
+	addRunServiceFlags(fl, &f.service)
 	spanFlag(fl, "status-interval", "a line of status every `SPAN`, 0: none", defaultStatusEvery, &f.statusEvery)
 	addRecordFlags(fl, &f.readFlags)
 	fl.SetNormalizeFunc(runNames)
@@ -69,8 +71,8 @@ func runNames(fl *pflag.FlagSet, name string) pflag.NormalizedName {
 func (f *runFlags) check(given func(string) bool) error {
 	o := &f.capture
 	switch {
-	case len(f.interfaces) == 0:
-		return usage("name an interface: -i eth1 (\"ip link\" lists what there is)")
+	case len(f.interfaces) == 0 && f.service.config == "":
+		return usage("name an interface: -i eth1 (\"ip link\" lists what there is), or a configuration: --config FILE")
 	case slices.Contains(f.interfaces, ""):
 		return usage("--interface: %w", errEmpty)
 	case o.Rings < 0 || o.Rings > mostRings:

@@ -7,44 +7,12 @@ import (
 	"time"
 
 	"ringside/appliance/daemon"
-	"ringside/writer/store"
 )
-
-// storeQueue is how many records wait for the store at the most.
-const storeQueue = 4096
-
-// storing is how the store does.
-type storing struct {
-	waiting float64 // share of the queue to it that is in use; -1: there is no store
-	lost    uint64  // records that are neither stored nor kept
-	away    bool    // records go to the queue on disk
-}
-
-// stored is how the store among all sinks does.
-func stored(all *sinks) storing {
-	for _, to := range all.to {
-		var st store.WriterStats
-		switch s := to.(type) {
-		case storeSink:
-			st = s.writer.Stats()
-		case queuedSink:
-			st = s.writer.Stats()
-		default:
-			continue
-		}
-		out := storing{lost: st.Lost(), away: st.Away}
-		done := st.Stored() + st.Queued + st.Parked + st.Lost()
-		if all := st.Added + st.Recovered; all > done {
-			out.waiting = float64(all-done) / storeQueue
-		}
-		return out
-	}
-	return storing{waiting: -1}
-}
 
 // statusLine is how a capture does, in one line: what is there always, then what
 // is wrong.
-func statusLine(s daemon.Status, db storing) string {
+func statusLine(of daemon.ServiceStatus) string {
+	s, db := &of.Capture, &of.Store
 	parts := []string{
 		fmt.Sprintf("%s open, %s/s", plural(s.Active, "call"), few(s.Calls)),
 		fmt.Sprintf("SIP %s/s", few(s.SIP)),
@@ -55,14 +23,17 @@ func statusLine(s daemon.Status, db storing) string {
 	if s.Spool >= 0 {
 		parts = append(parts, "spool "+percent(s.Spool))
 	}
-	if db.waiting >= 0 {
-		parts = append(parts, "store queue "+percent(db.waiting))
+	if db.Waiting >= 0 {
+		parts = append(parts, "store queue "+percent(db.Waiting))
 	}
 	var cpu []string
 	for _, c := range s.CPU {
 		cpu = append(cpu, fmt.Sprintf("%.0f", 100*c))
 	}
-	parts = append(parts, "CPU "+strings.Join(cpu, "+")+" %", size(s.Memory))
+	if len(cpu) > 0 {
+		parts = append(parts, "CPU "+strings.Join(cpu, "+")+" %")
+	}
+	parts = append(parts, size(s.Memory))
 	for i, r := range s.Lost {
 		name := ""
 		if i == 0 {
@@ -74,10 +45,10 @@ func statusLine(s daemon.Status, db storing) string {
 		}
 		parts = append(parts, text)
 	}
-	if db.lost > 0 {
-		parts = append(parts, "LOST store "+plural(db.lost, "record"))
+	if db.Lost > 0 {
+		parts = append(parts, "LOST store "+plural(db.Lost, "record"))
 	}
-	if db.away {
+	if db.Away {
 		parts = append(parts, "AWAY store")
 	}
 	for _, g := range s.Gaps {
@@ -85,6 +56,11 @@ func statusLine(s daemon.Status, db storing) string {
 	}
 	for _, d := range s.Down {
 		parts = append(parts, "DOWN "+d)
+	}
+	for _, c := range of.Health.Why {
+		if strings.HasPrefix(c.Key, "s") { // the others are among the above
+			parts = append(parts, "WRONG "+c.Text)
+		}
 	}
 	return strings.Join(parts, "  ")
 }

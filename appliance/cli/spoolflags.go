@@ -17,6 +17,7 @@ import (
 // spoolFlags say where packets are stored, and what they may take.
 type spoolFlags struct {
 	dir, rules string // of the spool, of capture rules
+	text       string // of capture rules, where there is no file
 	root       bool
 	memory     int64 // bytes; 0: the default
 	quota      quotaFlags
@@ -159,7 +160,7 @@ func (f *spoolFlags) options(wait bool) *daemon.SpoolOptions {
 	if f.dir == "" {
 		return nil
 	}
-	o := &daemon.SpoolOptions{Dir: f.dir, AllowRoot: f.root, RulesFile: f.rules, Memory: f.memory, Quota: f.quota.limits(), Wait: wait}
+	o := &daemon.SpoolOptions{Dir: f.dir, AllowRoot: f.root, RulesFile: f.rules, Rules: f.text, Memory: f.memory, Quota: f.quota.limits(), Wait: wait}
 	if f.cold != "" {
 		o.Cold = []daemon.SpoolDir{{Dir: f.cold, Limits: f.coldQuota.limits()}}
 	}

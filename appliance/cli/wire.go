@@ -53,6 +53,32 @@ func openDaemon(f readFlags, to sink) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.input(&o)
+	r, err := daemon.NewRead(o)
+	if err != nil {
+		return nil, withRemedy(err)
+	}
+	return daemonRead{r, f.paths}, nil
+}
+
+// openReadService makes the service that shows what is read.
+func openReadService(ctx context.Context, f runFlags, to sink, say func(string)) (capturing, error) {
+	o, err := f.options(to)
+	if err != nil {
+		return nil, err
+	}
+	f.input(&o)
+	so := f.service.options(say)
+	so.Read, so.Store, so.Spool = &o, f.storeOptions(), f.spool.dirs()
+	s, err := daemon.OpenService(ctx, so)
+	if err != nil {
+		return nil, serviceError(err)
+	}
+	return s, nil
+}
+
+// input says which files are read, and how.
+func (f *readFlags) input(o *daemon.ReadOptions) {
 	o.Paths, o.Workers = f.paths, f.workers
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -65,11 +91,6 @@ func openDaemon(f readFlags, to sink) (engine, error) {
 			p.MinDelay, p.MaxDelay = f.replay.minDelay, f.replay.maxDelay
 		}
 	}
-	r, err := daemon.NewRead(o)
-	if err != nil {
-		return nil, withRemedy(err)
-	}
-	return daemonRead{r, f.paths}, nil
 }
 
 // made puts a new value where p points, and gives it to be filled in.

@@ -26,11 +26,14 @@ type pipeline struct {
 	record   *recording // nil: nothing is stored
 	calls    atomic.Int64
 	clock    atomic.Int64
+	keys     *tls.Keys // nil: there are none
+	vxlan    []uint16
 }
 
 // build makes the parts. options are those of o.flow, and what the source of the
 // frames adds to them.
 func (p *pipeline) build(o *ReadOptions, options flow.Options) (err error) {
+	p.keys, p.vxlan = options.Sessions.Keys, o.VXLANPorts
 	for range options.Workers {
 		p.decoders = append(p.decoders, decode.New(decode.Options{VXLANPorts: o.VXLANPorts}))
 	}

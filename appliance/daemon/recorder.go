@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +21,8 @@ import (
 type SpoolOptions struct {
 	Dir       string // spool directory; it must exist
 	AllowRoot bool   // on the root file system too, although a larger one is mounted
-	RulesFile string // capture rules; empty: all of SIP and RTP
+	RulesFile string // capture rules; empty: Rules
+	Rules     string // their text; empty: all of SIP and RTP
 	Memory    int64  // bytes for packets on their way, half of it for the look-back; 0: 128 MiB
 	Quota     SpoolQuota
 	Cold      []SpoolDir // where segments go that are beyond the quota
@@ -37,14 +40,16 @@ const (
 // recording is the spool of a Read, with what leads to it.
 type recording struct {
 	spool  *spool.Spool
-	rules  *rule.Set
 	memory []byte // for copies of frames, outside of the Go heap
 	wait   bool
+
+	mu         sync.Mutex
+	text, path string // of the rules that hold
 }
 
 // openRecording opens the spool, and gives the shards their way to it.
 func openRecording(o SpoolOptions, to *flow.Options) (*recording, error) {
-	rules, err := readRules(o.RulesFile)
+	text, rules, err := readRules(o)
 	if err != nil {
 		return nil, err
 	}
@@ -64,30 +69,34 @@ func openRecording(o SpoolOptions, to *flow.Options) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recording{spool: s, rules: rules, wait: o.Wait}
+	r := &recording{spool: s, wait: o.Wait, text: text, path: o.RulesFile}
 	if r.memory, err = unix.Mmap(-1, 0, int(held), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("map %s for frames that may be stored: %w", spool.Bytes(held), err)
 	}
+	// Its lines are written round and round: with large pages that costs no walk of
+	// the page table each time. Where there are none it is only slower.
+	_ = unix.Madvise(r.memory, unix.MADV_HUGEPAGE)
 	to.Recorder = func(shard int) flow.Recorder { return &recorder{to: r, shard: s.Shard(shard)} }
 	to.Rules, to.Memory = rules, r.memory
 	return r, nil
 }
 
-func readRules(path string) (*rule.Set, error) {
-	text := everything
-	if path != "" {
-		b, err := os.ReadFile(path)
+// readRules reads the rules of a spool, and their text.
+func readRules(o SpoolOptions) (string, *rule.Set, error) {
+	text := cmp.Or(o.Rules, everything)
+	if o.RulesFile != "" {
+		b, err := os.ReadFile(o.RulesFile)
 		if err != nil {
-			return nil, fmt.Errorf("read capture rules: %w", err)
+			return "", nil, fmt.Errorf("read capture rules: %w", err)
 		}
 		text = string(b)
 	}
 	rules, err := rule.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("read capture rules %s: %w", path, err)
+		return "", nil, fmt.Errorf("read capture rules %s: %w", o.RulesFile, err)
 	}
-	return rules, nil
+	return text, rules, nil
 }
 
 // close writes what is open. No shard must be at work any more.
@@ -109,17 +118,29 @@ type recorder struct {
 
 var classes = [rule.Classes]spool.Class{rule.SIP: spool.SIP, rule.RTP: spool.RTP, rule.Register: spool.Register}
 
-// Record implements flow.Recorder.
+// Record implements flow.Recorder. The places where packets go are looked at some
+// packets ahead, so that their cache misses overlap.
 func (r *recorder) Record(packets []flow.Recording) {
-	for i := range packets {
-		p := &packets[i]
-		for int(p.Tape) >= len(r.tapes) {
-			r.tapes = append(r.tapes, spool.Tape{})
+	var q pcap.Packet
+	for from := 0; from < len(packets); from += recordAhead {
+		run := packets[from:min(from+recordAhead, len(packets))]
+		for i := range run {
+			n := run[i].Tape
+			for int(n) >= len(r.tapes) {
+				r.tapes = append(r.tapes, spool.Tape{})
+			}
+			r.shard.Fetch(&r.tapes[n])
 		}
-		q := pcap.Packet{Time: p.Time, Data: p.Data, Len: p.Len, Iface: p.Iface}
-		p.Refused = !r.put(p, &q)
+		for i := range run {
+			p := &run[i]
+			q.Time, q.Data, q.Len, q.Iface = p.Time, p.Data, p.Len, p.Iface
+			p.Refused = !r.put(p, &q)
+		}
 	}
 }
+
+// recordAhead is how many packets Record looks ahead.
+const recordAhead = 32
 
 // put stores one packet; where there is time, it waits for memory.
 func (r *recorder) put(p *flow.Recording, q *pcap.Packet) bool {

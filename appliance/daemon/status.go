@@ -11,22 +11,25 @@ import (
 
 // Status is how a live capture does. Rates are those since the status before.
 type Status struct {
-	Span time.Duration // since the status before
+	Span time.Duration `json:"span_ns"` // since the status before
 
-	Active uint64  // calls that go on
-	Calls  float64 // begun, per second
-	SIP    float64 // messages per second
-	RTP    float64 // packets per second, those that the kernel measures included
-	Bits   float64 // received by the interfaces, per second
+	Active uint64  `json:"calls"`       // that go on
+	Calls  float64 `json:"calls_per_s"` // begun
+	SIP    float64 `json:"sip_per_s"`   // messages
+	RTP    float64 `json:"rtp_per_s"`   // packets, those that the kernel measures included
+	Bits   float64 `json:"bits_per_s"`  // received by the interfaces
 
-	Lost  []LiveRow // what was lost since the start, by place; Rate is that of the span
-	Gaps  []Gap     // in the ledger, those that last
-	Down  []string  // interfaces that deliver nothing at the moment, and why
-	Rings float64   // share of the blocks that workers hold, of the fullest ring set
-	Spool float64   // share of the spool's memory in use; -1: nothing is stored
+	Lost  []LiveRow `json:"lost,omitempty"` // since the start, by place; Rate is that of the span
+	Gaps  []Gap     `json:"gaps,omitempty"` // in the ledger, those that last
+	Down  []string  `json:"down,omitempty"` // interfaces that deliver nothing at the moment, and why
+	Rings float64   `json:"rings"`          // share of the blocks that workers hold, of the fullest ring set
+	Spool float64   `json:"spool"`          // share of the spool's memory in use; -1: nothing is stored
 
-	CPU    []float64 // of each worker's thread, as a share of one CPU
-	Memory int64     // resident bytes of the process
+	CPU    []float64 `json:"cpu,omitempty"` // of each worker's thread, as a share of one CPU
+	Memory int64     `json:"memory_bytes"`  // resident, of the process
+
+	Interfaces   int    `json:"interfaces"`              // that are captured
+	SpoolTrouble string `json:"spool_trouble,omitempty"` // what keeps the spool from storing
 }
 
 // lastStatus is what rates are made from.
@@ -38,9 +41,11 @@ type lastStatus struct {
 	cpu                   []time.Duration
 }
 
-// Status looks at the capture. Whoever calls it shares the rates with nobody else.
-func (l *Live) Status() Status {
-	s := &l.status
+// Status looks at the capture. Its rates are those since it was called last.
+func (l *Live) Status() Status { return l.statusSince(&l.status) }
+
+// statusSince looks at the capture, with rates since the last look by s.
+func (l *Live) statusSince(s *lastStatus) Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -49,15 +54,7 @@ func (l *Live) Status() Status {
 		s.cpu = make([]time.Duration, len(l.workers))
 	}
 	out := Status{Span: now.Sub(s.at), Spool: -1, Memory: residentBytes()}
-	seconds := max(out.Span.Seconds(), 1e-3)
-	rate := func(last *uint64, total uint64) float64 {
-		d := float64(total - *last)
-		if total < *last {
-			d = 0
-		}
-		*last = total
-		return d / seconds
-	}
+	rate := out.rate
 	fl := l.group.Stats()
 	out.Active = fl.Calls.Open
 	out.Calls, out.SIP = rate(&s.calls, fl.Calls.Created), rate(&s.sip, fl.SIPMessages)
@@ -88,17 +85,63 @@ func (l *Live) Status() Status {
 			out.Down = append(out.Down, p.name+": "+text)
 		}
 	}
-	if l.record != nil {
-		st := l.record.spool.Stats()
-		out.Spool = float64(st.Used) / float64(max(st.Pages, 1))
-	}
+	out.Interfaces = len(l.ports)
+	out.Spool, out.SpoolTrouble = l.spoolUse()
 	for i, w := range l.workers {
 		used := threadTime(int(w.thread.Load()))
-		out.CPU = append(out.CPU, max(0, (used-s.cpu[i]).Seconds()/seconds))
+		out.CPU = append(out.CPU, max(0, (used-s.cpu[i]).Seconds()/max(out.Span.Seconds(), 1e-3)))
 		s.cpu[i] = used
 	}
 	s.at = now
 	return out
+}
+
+// rate is how much more there is of something now than there was last, a second.
+func (s *Status) rate(last *uint64, total uint64) float64 {
+	d := float64(total - *last)
+	if total < *last {
+		d = 0
+	}
+	*last = total
+	return d / max(s.Span.Seconds(), 1e-3)
+}
+
+// statusSince looks at the reading, with rates since the last look by s.
+func (r *Read) statusSince(s *lastStatus) Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.at.IsZero() {
+		s.at = now.Add(-time.Second)
+	}
+	out := Status{Span: now.Sub(s.at), Memory: residentBytes()}
+	out.Spool, out.SpoolTrouble = r.spoolUse()
+	fl := r.group.Stats()
+	out.Active = fl.Calls.Open
+	out.Calls, out.SIP = out.rate(&s.calls, fl.Calls.Created), out.rate(&s.sip, fl.SIPMessages)
+	out.RTP, out.Bits = out.rate(&s.rtp, fl.RTP), out.rate(&s.bits, 8*uint64(r.source.Stats().Bytes))
+	s.at = now
+	return out
+}
+
+// spoolUse is the share of the spool's memory that is in use, -1 if nothing is
+// stored, and what keeps it from storing.
+func (p *pipeline) spoolUse() (use float64, trouble string) {
+	if p.record == nil {
+		return -1, ""
+	}
+	st := p.record.spool.Stats()
+	switch {
+	case st.Away:
+		trouble = "the volume of the spool is not mounted: nothing is stored until it is back"
+	case st.Stopped != nil:
+		trouble = fmt.Sprintf("the spool does not take packets: %v", st.Stopped)
+	case st.Short:
+		trouble = "the volume of the spool is full up to its reserve: media are not stored until there is room"
+	case st.KeepErr != nil:
+		trouble = fmt.Sprintf("old segments of the spool cannot be removed: %v", st.KeepErr)
+	}
+	return float64(st.Used) / float64(max(st.Pages, 1)), trouble
 }
 
 // lostBehind lists what is lost behind the decoders, as rows of the live ledger.

@@ -121,6 +121,7 @@ function ExportCall({ call: c }: { call: Call }) {
               <a key={name} class="item" download onClick={close} href={url(`/calls/${c.id}/pcap`, { format, class: cls })}>{name}</a>
             ))
             : <p>Packets need the role analyst.</p>}
+          {can('packets:read') && !can('audio:read') && <p>Without the role listener, RTP ends with its header.</p>}
           {can('audio:read') && <a class="item" download onClick={close} href={url(`/calls/${c.id}/audio`, { side: 'both' })}>Audio, WAV in stereo</a>}
           <hr />
           <a class="item" download={`call-${c.id}.json`} onClick={close} href={url(`/calls/${c.id}`)}>Record, JSON</a>

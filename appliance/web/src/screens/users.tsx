@@ -10,7 +10,7 @@ import type { List, Scope, Session, Token, User } from '../lib/types';
 import { Icon } from '../ui/icon';
 import { Card, Chip, Dialog, Empty, Failure, Head, Loaded, Tabs, toast } from '../ui/parts';
 
-const roles: [string, string][] = [['viewer', 'call records and charts'], ['analyst', 'and signalling, pcap, notes'], ['listener', 'and audio; no other role has it'], ['operator', 'and capture, spool, rules, settings'], ['admin', 'everything but audio']];
+const roles: [string, string][] = [['viewer', 'call records and charts'], ['analyst', 'and signalling, pcap without sound, notes'], ['listener', 'and audio, also in pcap; no other role has it'], ['operator', 'and capture, spool, rules, settings'], ['admin', 'everything but audio']];
 
 export function Users({ place }: { place: Place }) {
   const admin = can('users:manage');
