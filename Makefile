@@ -7,8 +7,10 @@ VERSION ?=
 # A release names its version and no path of the machine that built it.
 RELEASE := $(if $(VERSION),-trimpath -ldflags '-X ringside/appliance/cli.tag=$(VERSION)')
 
-# Packages in which goroutines meet; they are tested with the race detector.
-RACE := ./flow ./dataplane/pcapin ./dataplane/ring ./dataplane/xdp ./writer/... ./appliance/...
+# Packages in which goroutines meet; they are tested with the race detector. Handlers of
+# the API share nothing but what these packages guard.
+RACE := ./flow ./dataplane/pcapin ./dataplane/ring ./dataplane/xdp ./writer/... ./appliance/auth ./appliance/cli \
+	./appliance/daemon ./appliance/e2e ./appliance/metrics ./appliance/tui
 
 # How long each fuzz target runs, and how often each benchmark.
 FUZZTIME   ?= 5m
