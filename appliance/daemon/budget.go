@@ -57,7 +57,7 @@ func (b *Budget) String() string {
 }
 
 // What an entry of a table takes, with its share of the index and of the spare
-// room of maps and slices; a test of the heap in this package keeps them true.
+// room of maps and slices: estimates, from the memory that reading 20,000 calls took.
 const (
 	callBytes    = 6 << 10 // ten messages, three agents, two media lines
 	streamBytes  = 2 << 10 // with its place among held ones

@@ -60,7 +60,7 @@ var (
 	ddlTable    = regexp.MustCompile(`(?s)^CREATE TABLE (\w+) \(\s*(\w+).*\) WITHOUT ROWID$`)
 	ddlWide     = regexp.MustCompile(`\b(\w+)(\s+)VARCHAR\((\d+)\)`)
 	ddlIndex    = regexp.MustCompile(`^(CREATE INDEX \w+ ON \w+ )\((\w+)\)$`)
-	ddlHour     = regexp.MustCompile(`^(CREATE INDEX \w+ ON calls )\(hour, `)
+	ddlHour     = regexp.MustCompile(`^(CREATE INDEX \w+ ON calls )\(start_at / 3600000000000, `)
 	ddlDatetime = regexp.MustCompile(`datetime\(([\w.]+) / 1000000000, 'unixepoch'\)`)
 )
 

@@ -36,31 +36,40 @@ const (
 	probeCalls = 1500
 	// maxAccess is how many indexes are asked together.
 	maxAccess = 8
+	// weighed is how many calls of an hour are counted to tell what is rare.
+	weighed = 500
 )
 
-// accesses are indexes that together find all calls that f chooses, and the
-// filter that those found have to meet as well. None: they are found by time.
-func (f Filter) accesses() (by []access, rest Filter) {
-	rest = f
-	rest.From, rest.To = 0, 0
+// way is a way to find all calls that a filter chooses: by indexes together, and
+// then by what else they have to meet.
+type way struct {
+	by   []access
+	rest Filter
+}
+
+// ways are those to find the calls of a filter, the best first as far as can be
+// said without looking. None: they are found by time.
+func (f Filter) ways() (out []way) {
+	f.From, f.To = 0, 0
+	if f.CallID != "" {
+		rest := f
+		rest.CallID = ""
+		return []way{{[]access{{index: "calls_call_id", cond: "call_id = ?", args: []any{f.CallID}, wide: true, exact: true}}, rest}}
+	}
 	caller, called := numberColumn{"caller_number", "caller_reverse"}, numberColumn{"called_number", "called_reverse"}
-	for _, fits := range []func(Match) bool{
-		func(m Match) bool { return m.Kind == Exact },
-		func(m Match) bool { return m.Kind != Contains && len(m.Value) > 2 },
-	} {
-		switch {
-		case f.CallID != "":
-			rest.CallID = ""
-			return []access{{index: "calls_call_id", cond: "call_id = ?", args: []any{f.CallID}, wide: true, exact: true}}, rest
-		case f.Caller.Value != "" && fits(f.Caller):
-			rest.Caller = Match{}
-			return byNumber(f.Caller, caller), rest
-		case f.Called.Value != "" && fits(f.Called):
-			rest.Called = Match{}
-			return byNumber(f.Called, called), rest
-		case f.Number.Value != "" && fits(f.Number):
-			rest.Number = Match{}
-			return byNumber(f.Number, caller, called), rest
+	rest := f
+	for _, n := range []struct {
+		m       *Match
+		columns []numberColumn
+	}{{&rest.Caller, []numberColumn{caller}}, {&rest.Called, []numberColumn{called}}, {&rest.Number, []numberColumn{caller, called}}} {
+		if m := *n.m; m.Value != "" && (m.Kind == Exact || m.Kind != Contains && len(m.Value) > 2) {
+			*n.m = Match{}
+			w := way{byNumber(m, n.columns...), rest}
+			if *n.m = m; m.Kind == Exact {
+				out = append([]way{w}, out...)
+			} else {
+				out = append(out, w)
+			}
 		}
 	}
 	for _, a := range []struct {
@@ -69,48 +78,53 @@ func (f Filter) accesses() (by []access, rest Filter) {
 	}{{&rest.CallerAddr, roleCaller}, {&rest.CalledAddr, roleCalled}, {&rest.SignalAddr, roleSignal}, {&rest.MediaAddr, roleMedia}, {&rest.Addr, roleAny}} {
 		if p := *a.p; p.IsValid() {
 			*a.p = netip.Prefix{}
-			return []access{byAddr(p, a.roles)}, rest
+			out = append(out, way{[]access{byAddr(p, a.roles)}, rest})
+			*a.p = p
 		}
 	}
-	return f.otherAccesses(rest)
+	return append(out, f.otherWays()...)
 }
 
-// otherAccesses are by results and by scope.
-func (f Filter) otherAccesses(rest Filter) ([]access, Filter) {
-	low, high := f.StatusMin, f.StatusMax
-	if low == 0 && high == 0 && len(f.Outcomes) > 0 && !slices.ContainsFunc(f.Outcomes, func(o record.Outcome) bool { return !refused(o) }) {
-		low, high = 300, 699 // the outcome is still asked for
-	} else if low != 0 || high != 0 {
-		rest.StatusMin, rest.StatusMax = 0, 0
+// otherWays are by results and by scope.
+func (f Filter) otherWays() (out []way) {
+	if f.MOSBelow != 0 {
+		rest := f
+		rest.MOSBelow = 0
+		out = append(out, way{[]access{{index: "calls_mos", cond: "mos_min < ?", args: []any{f.MOSBelow}}}, rest})
 	}
-	switch {
-	case f.MOSBelow != 0:
-		if rest.MOSBelow = 0; low != 0 {
-			rest.StatusMin, rest.StatusMax = f.StatusMin, f.StatusMax
-		}
-		return []access{{index: "calls_mos", cond: "mos_min < ?", args: []any{f.MOSBelow}}}, rest
+	w, rest := new(where), f
+	switch low, high := f.StatusMin, f.StatusMax; {
+	case low == high && low != 0:
+		w.add("last_status = ?", int64(low))
+		rest.StatusMin, rest.StatusMax = 0, 0
 	case low != 0 || high != 0:
-		w := new(where)
-		if low == high {
-			w.add("last_status = ?", int64(low))
-		} else {
-			w.status("last_status", low, high)
-		}
-		return []access{{index: "calls_status", cond: strings.Join(w.conds, " AND "), args: w.args, exact: low == high}}, rest
+		w.status("last_status", low, high)
+		rest.StatusMin, rest.StatusMax = 0, 0
+	case len(f.Outcomes) > 0 && !slices.ContainsFunc(f.Outcomes, func(o record.Outcome) bool { return !refused(o) }):
+		w.status("last_status", 300, 699) // the outcome is still asked for
+	}
+	if len(w.conds) > 0 {
+		out = append(out, way{[]access{{index: "calls_status", cond: strings.Join(w.conds, " AND "), args: w.args, exact: len(w.conds) == 1 && f.StatusMin == f.StatusMax}}, rest})
 	}
 	var by []access
 	if n := len(f.Scope.Nets); n > 0 && n <= maxAccess {
 		for _, p := range f.Scope.Nets {
 			by = append(by, byAddr(p, roleSignal))
 		}
-		return by, rest // in case there are other conditions of the scope
+		rest := f
+		rest.Scope.Nets = nil
+		out = append(out, way{by, rest})
 	}
 	if n := len(f.Scope.Prefixes); n > 0 && 2*n <= maxAccess {
+		by = nil
 		for _, p := range f.Scope.Prefixes {
 			by = append(by, byNumber(Match{p, Prefix}, numberColumn{name: "caller_number"}, numberColumn{name: "called_number"})...)
 		}
+		rest := f
+		rest.Scope.Prefixes = nil
+		out = append(out, way{by, rest})
 	}
-	return by, rest
+	return out
 }
 
 // refused reports whether calls of an outcome have a final status of 300 or more.
@@ -139,10 +153,11 @@ func byAddr(p netip.Prefix, roles int64) access {
 // search looks for calls.
 type search struct {
 	s         *Store
-	by        []access
-	full      *where // all that the filter asks for, but for the time
-	rest      *where // what calls found by the indexes have to meet as well
-	low, high int64  // of start_at: low <= start_at < high
+	ways      []way
+	by        []access // of the way that is taken; nil: by time
+	full      *where   // all that the filter asks for, but for the time
+	rest      *where   // what calls found by the indexes have to meet as well
+	low, high int64    // of start_at: low <= start_at < high
 	ascending bool
 	after     *rowKey // the last one seen
 }
@@ -155,9 +170,10 @@ func (s *Store) search(f Filter, p Page) (*search, error) {
 	if f.To != 0 {
 		q.high = f.To
 	}
-	by, rest := f.accesses()
+	q.ways = f.ways()
 	f.From, f.To = 0, 0
-	q.by, q.rest, q.full = by, rest.where(), f.where()
+	q.full = f.where()
+	q.take(0)
 	if p.Cursor != "" {
 		key, ascending, ok := parseCursor(p.Cursor)
 		if !ok || ascending != p.Ascending {
@@ -172,6 +188,40 @@ func (s *Store) search(f Filter, p Page) (*search, error) {
 	return q, nil
 }
 
+// take takes one of the ways.
+func (q *search) take(i int) {
+	if q.by, q.rest = nil, q.full; i < len(q.ways) {
+		q.by, q.rest = q.ways[i].by, q.ways[i].rest.where()
+	}
+}
+
+// weigh takes, of several ways, the one that finds the fewest calls in the hour of
+// the first one there is.
+func (q *search) weigh(ctx context.Context) error {
+	edge, ok, err := q.edge(ctx, q.low, q.high, 0)
+	if err != nil || !ok || edge < hourNs {
+		return err
+	}
+	hour := edge - edge%hourNs
+	st := step{low: max(q.low, hour), high: min(q.high, hour+hourNs)}
+	best, least := 0, int64(weighed+1)
+	for i, w := range q.ways {
+		q.by, q.rest = w.by, new(where)
+		st.by = w.by
+		query, args := q.keys(st)
+		var n int64
+		err := q.s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM ("+query+" LIMIT "+strconv.Itoa(weighed)+") AS found", args...).Scan(&n)
+		if err != nil {
+			return err
+		}
+		if n < least {
+			best, least = i, n
+		}
+	}
+	q.take(best)
+	return nil
+}
+
 // step is a time, and by which indexes it is searched.
 type step struct {
 	low, high int64
@@ -181,6 +231,11 @@ type step struct {
 // steps gives visit one step after the other until it has enough or there are no
 // more calls.
 func (q *search) steps(ctx context.Context, probe bool, visit func(step) (enough bool, err error)) error {
+	if len(q.ways) > 1 {
+		if err := q.weigh(ctx); err != nil {
+			return err
+		}
+	}
 	if len(q.by) == 0 || q.by[0].wide { // in the order of time as it is
 		_, err := visit(step{q.low, q.high, q.by})
 		return err
@@ -307,7 +362,11 @@ func (q *search) keysBy(a *access, st step) (string, []any) {
 	}
 	w := new(where)
 	if !a.wide && (a.index == "" || q.s.dialect.byHour) {
-		w.add(inHours(table+"hour", st.low, st.high))
+		hour := "a.hour"
+		if a.index != "" {
+			hour = "start_at / 3600000000000"
+		}
+		w.add(inHours(hour, st.low, st.high))
 	}
 	w.add(a.cond, a.args...)
 	b := q.bounds(st, table)

@@ -56,7 +56,7 @@ func (s *Store) scanned(ctx context.Context, q *talliesQuery, d *dimension) (tal
 // samplePart is which part of the time is to be looked at, so that no more than
 // so many calls are; byIndex: all of it, and an index finds the calls.
 func (s *Store) samplePart(ctx context.Context, q *talliesQuery, d *dimension) (part float64, byIndex bool, err error) {
-	if by, _ := q.filter.accesses(); len(by) > 0 && d.name != ByMedia {
+	if len(q.filter.ways()) > 0 && d.name != ByMedia {
 		_, more, err := s.countCalls(ctx, q.filter, s.fewCalls)
 		if err != nil || !more {
 			return 1, true, err
@@ -118,17 +118,20 @@ func (s *Store) scan(ctx context.Context, f Filter, d *dimension, byIndex bool, 
 	if d.name == ByMedia {
 		fields = append(fields, field[scanRow]{"media_addr", func(r *scanRow) any { return &r.media }})
 		w := f.where()
-		from := " FROM (SELECT start_at AS media_at, id AS media_id, addr AS media_addr FROM call_addr" +
-			" WHERE hour >= ? AND hour <= ? AND start_at >= ? AND start_at < ? AND roles >= ?) AS media" + s.dialect.thenJoin +
+		const inTime = " WHERE start_at >= ? AND start_at < ? AND "
+		from := " FROM (SELECT start_at AS media_at, id AS media_id, src_addr AS media_addr FROM stream" + inTime + "orphan = 0 AND src_addr IS NOT NULL" +
+			" UNION SELECT start_at, id, dst_addr FROM stream" + inTime + "orphan = 0 AND dst_addr IS NOT NULL" +
+			" UNION SELECT start_at, id, addr FROM call_media" + inTime + "addr IS NOT NULL) AS media" + s.dialect.thenJoin +
 			"calls ON start_at = media_at AND id = media_id"
-		return s.scanFrom(ctx, fields, from+w.String(), append([]any{f.From / hourNs, f.To / hourNs, f.From, f.To, roleMedia}, w.args...), take)
+		return s.scanFrom(ctx, fields, from+w.String(), append([]any{f.From, f.To, f.From, f.To, f.From, f.To}, w.args...), take)
 	}
 	q, err := s.search(f, Page{})
 	if err != nil {
 		return err
 	}
 	if !byIndex {
-		q.by = nil
+		q.ways = nil
+		q.take(0)
 	}
 	return q.steps(ctx, false, func(st step) (bool, error) {
 		from, args := q.from(st)

@@ -4,19 +4,18 @@
 -- An index of calls begins with the hour of the call: all that is inserted goes
 -- into a few pages of it, however large it is, and a search goes from hour to
 -- hour until it has a page of calls. A server has partitions for that: there the
--- indexes are without the hour (mysql.go leaves it out), and the column is not.
+-- indexes are without the hour (mysql.go leaves it out).
 
-/* sqlite */ ALTER TABLE calls ADD COLUMN hour INT GENERATED ALWAYS AS (start_at / 3600000000000) VIRTUAL;
 /* sqlite */ DROP INDEX calls_caller;
 /* sqlite */ DROP INDEX calls_caller_reverse;
 /* sqlite */ DROP INDEX calls_called;
 /* sqlite */ DROP INDEX calls_called_reverse;
-/* sqlite */ CREATE INDEX calls_caller ON calls (hour, caller_number);
-/* sqlite */ CREATE INDEX calls_caller_reverse ON calls (hour, caller_reverse);
-/* sqlite */ CREATE INDEX calls_called ON calls (hour, called_number);
-/* sqlite */ CREATE INDEX calls_called_reverse ON calls (hour, called_reverse);
-CREATE INDEX calls_status ON calls (hour, last_status);
-CREATE INDEX calls_mos ON calls (hour, mos_min);
+/* sqlite */ CREATE INDEX calls_caller ON calls (start_at / 3600000000000, caller_number);
+/* sqlite */ CREATE INDEX calls_caller_reverse ON calls (start_at / 3600000000000, caller_reverse);
+/* sqlite */ CREATE INDEX calls_called ON calls (start_at / 3600000000000, called_number);
+/* sqlite */ CREATE INDEX calls_called_reverse ON calls (start_at / 3600000000000, called_reverse);
+CREATE INDEX calls_status ON calls (start_at / 3600000000000, last_status);
+CREATE INDEX calls_mos ON calls (start_at / 3600000000000, mos_min);
 
 -- codec is that of the stream with the most packets. rolled 1: the call is counted
 -- in the rollups.
