@@ -177,7 +177,7 @@ const flushEvery = time.Second
 // attend does what is done beside a capture until stop is called: lines of
 // status, what signals ask for, and exports written as they come.
 func attend(in capturing, all *sinks, guard *shared, every time.Duration, notes *lines) (stop func()) {
-	ask := make(chan os.Signal, 1)
+	ask := make(chan os.Signal, 8) // several may come at once
 	signal.Notify(ask, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	flush := time.NewTicker(flushEvery)
 	status, none := (<-chan time.Time)(nil), func() {}

@@ -131,7 +131,12 @@ func TestPrometheus(t *testing.T) {
 	if r := p.query(`ringside_calls_total{outcome="answered"}`).Data.Result; len(r) != 1 || r[0].Value[1] != "10" {
 		t.Errorf("calls: %v, want 10", r)
 	}
-	if r := p.query(`ALERTS{alertname!="RingsideStoreAway"}`).Data.Result; len(r) != 0 {
+	// Rules that were worked out before the first scrape may be pending for a while.
+	eventually(t, "no alert is left beside that of the database", func() bool {
+		r := p.query(`ALERTS{alertname!="RingsideStoreAway"}`)
+		return r.Status == "success" && len(r.Data.Result) == 0
+	})
+	if r := p.query(`max_over_time(ALERTS{alertname!="RingsideStoreAway",alertstate="firing"}[10m])`).Data.Result; len(r) != 0 {
 		t.Errorf("alerts beside that of the database: %v", r)
 	}
 	var rules struct {
