@@ -65,7 +65,11 @@ func TestLive(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var live Live
-	for live = g.Live(ctx, 10); len(live.Calls) < 2 || len(live.Calls[1].Record.Streams) < 2 || live.Calls[1].Record.Streams[0].Packets < 300; live = g.Live(ctx, 10) {
+	there := func() bool { // an answer takes some turns of the shard, so its parts are of different moments
+		return len(live.Calls) == 2 && live.Calls[0].State == "ringing" &&
+			len(live.Calls[1].Record.Streams) == 2 && live.Calls[1].Record.Streams[0].Packets >= 300
+	}
+	for live = g.Live(ctx, 10); !there(); live = g.Live(ctx, 10) {
 		if ctx.Err() != nil {
 			t.Fatalf("waited for a minute: %+v", live)
 		}
@@ -73,7 +77,7 @@ func TestLive(t *testing.T) {
 	if c := live.Calls[1]; c.State != "talking" || c.Record.CallID != "first" || c.Record.ID != want.ID || c.Record.Streams[0].SSRC != 7 || c.Record.Streams[0].MOS.LQ < 4 {
 		t.Errorf("first: %+v", c)
 	}
-	if c := live.Calls[0]; c.State != "ringing" || c.Record.CallID != "second" || len(c.Record.Streams) != 0 {
+	if c := live.Calls[0]; c.Record.CallID != "second" || len(c.Record.Streams) != 0 {
 		t.Errorf("second: %+v", c)
 	}
 	if live.Silent != 0 {
