@@ -65,6 +65,7 @@ func TestPackage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds packages")
 	}
+	t.Parallel()
 	for _, program := range []string{"dpkg-deb", "unshare", "systemd-sysusers", "deb-systemd-helper"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("%s is not installed", program)
