@@ -118,7 +118,7 @@ func (s *Store) rolledInTwo(ctx context.Context, q *talliesQuery, d *dimension, 
 	r1.hours = hours
 	if part < 1 {
 		out.exact, out.sampled = false, part
-		rough.top, rough.minCalls = 3*q.top, int64(part*float64(q.minCalls))
+		rough.top, rough.minCalls = q.top+q.top/2, int64(part*float64(q.minCalls))
 	}
 	got, err := s.readRollups(ctx, &rough, d, r1, cellsFor(q.rank))
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *Store) rolledInTwo(ctx context.Context, q *talliesQuery, d *dimension, 
 }
 
 // probeHours is how many hours tell how many rollups there are.
-const probeHours = 13
+const probeHours = 5
 
 // someHours are hours of q that have no more rollups than may be looked at, about, spread
 // over its time: nil, if all have.

@@ -91,7 +91,7 @@ type Store struct {
 // Open opens the store, creating it or migrating its schema if need be.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o.setDefaults()
-	s := &Store{dialect: &sqliteDialect, options: o, scanRows: 40_000, fewCalls: 20_000, rollupRows: 100_000}
+	s := &Store{dialect: &sqliteDialect, options: o, scanRows: 40_000, fewCalls: 20_000, rollupRows: 25_000}
 	name, open := o.Path, s.openFile
 	if isDSN(o.Path) {
 		at, err := parseDSN(o.Path)

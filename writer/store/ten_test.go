@@ -17,6 +17,7 @@ import (
 
 var (
 	fillCalls = flag.Int("fill", 0, "fill a store with so many calls, for TestTen and BenchmarkTen; 0: skip them")
+	fillTimes = flag.Int("fill-times", 20, "how many times TestTen asks each question")
 	fillPath  = flag.String("fill-db", "", "the store that -fill is about: a new file, or a server's empty database; one that has been filled is used as it is")
 )
 
