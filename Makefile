@@ -61,6 +61,10 @@ unit: ## unit and end-to-end tests, without the race detector
 test-race: ## the concurrent packages under the race detector
 	@.ci/gotest $(BUILD) -race -short $(RACE)
 
+.PHONY: test-full
+test-full: ## all cases of the end-to-end tests, of which "make test" takes a sample
+	$(GO) test -timeout 3h ./appliance/e2e -full
+
 .PHONY: fuzz
 fuzz: ## every fuzz target, FUZZTIME each (5m)
 	@set -euo pipefail; \

@@ -194,9 +194,11 @@ func TestWrapped(t *testing.T) {
 		r := readDedup(t, "off", 1, captures[i].write(t, same))
 		want[i] = inner(t, &r)
 	}
+	tried := 0
 	check := func(t *testing.T, tunnel frame.TunnelKind, transport bool, change func([]byte) [][]byte) {
 		calls := 0
-		for i := range captures {
+		tried++ // so that others are tried of each kind
+		for i := tried % every(4); i < len(captures); i += every(4) {
 			if tunnel == frame.ESPNull && transport && notInESP[captures[i].file] != "" {
 				continue
 			}

@@ -50,8 +50,8 @@ func process(args ...string) *exec.Cmd {
 }
 
 const (
-	kills      = 200
-	killers    = 10 // processes at a time
+	kills      = 200 // with -full
+	killers    = 10  // processes at a time
 	longestRun = 9 * time.Second
 
 	// promised is when a call that was reported is in the store or its queue,
@@ -94,6 +94,7 @@ func TestKilled(t *testing.T) {
 	after, _ := generate(t, traffic.Options{Seed: 32, Calls: 2, Rate: 2, Talk: traffic.Length{Mean: time.Second}, Start: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)})
 	root := t.TempDir()
 	random := rand.New(rand.NewPCG(41, 42))
+	kills := kills / every(4)
 	lives := make([]time.Duration, kills)
 	for i := range lives {
 		lives[i] = 100*time.Millisecond + time.Duration(random.Int64N(int64(longestRun)))

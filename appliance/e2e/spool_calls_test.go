@@ -15,8 +15,8 @@ import (
 	"ringside/flow/record"
 )
 
-// callsOfCapture is how many calls of a capture are compared: of each kind in
-// turn.
+// callsOfCapture is how many calls of a capture are compared with -full: of each
+// kind in turn.
 const callsOfCapture = 40
 
 // TestSpoolCalls: what "ringside pcap" gives of a call is, packet for packet, the
@@ -24,7 +24,7 @@ const callsOfCapture = 40
 func TestSpoolCalls(t *testing.T) {
 	need(t, "tshark", "editcap")
 	short := func(o *traffic.Options) {
-		o.Calls, o.Background, o.Noise = callsOfCapture*2, 1, 2
+		o.Calls, o.Background, o.Noise = callsOfCapture*2/every(3), 1, 2
 		o.Talk = traffic.Length{Kind: traffic.Uniform, Min: 3 * time.Second, Max: 12 * time.Second}
 	}
 	whole := func(o *traffic.Options) { // tshark puts no stream together that has gaps
@@ -75,7 +75,7 @@ func TestSpoolCalls(t *testing.T) {
 func TestSpoolCorpus(t *testing.T) {
 	need(t, "tshark", "editcap")
 	for i, row := range corpus.Index(t) {
-		if row["sip_messages"] == "0" || testing.Short() && i%8 != 0 {
+		if row["sip_messages"] == "0" || i%every(3) != 0 || testing.Short() && i%8 != 0 {
 			continue
 		}
 		t.Run(row["file"], func(t *testing.T) {
@@ -160,10 +160,10 @@ func chooseCalls(c *cut, calls map[string][]*record.Call) (out []string) {
 		k := kindOf(calls[id])
 		kinds[k] = append(kinds[k], id)
 	}
-	for more := true; more && len(out) < callsOfCapture; {
+	for more := true; more && len(out) < callsOfCapture/every(3); {
 		more = false
 		for _, k := range slices.Sorted(maps.Keys(kinds)) {
-			if len(kinds[k]) > 0 && len(out) < callsOfCapture {
+			if len(kinds[k]) > 0 && len(out) < callsOfCapture/every(3) {
 				out, kinds[k], more = append(out, kinds[k][0]), kinds[k][1:], true
 			}
 		}

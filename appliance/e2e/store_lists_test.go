@@ -16,7 +16,7 @@ import (
 	"ringside/writer/store"
 )
 
-// samples is about how many records of a kind filters are made of.
+// samples is about how many records of a kind filters are made of, with -full.
 const samples = 12
 
 // asked is a list of a store: ids of a page, how many there are in all, and what
@@ -192,7 +192,7 @@ func pointers[T any](list []T) (out []*T) {
 
 // each makes filters of some records that are spread over a list.
 func each[T, F any](list []*T, of func(*T) []F) (out []F) {
-	for i := 0; i < len(list); i += 1 + len(list)/samples {
+	for i := 0; i < len(list); i += 1 + every(8)*len(list)/samples {
 		out = append(out, of(list[i])...)
 	}
 	return out

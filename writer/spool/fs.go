@@ -126,7 +126,12 @@ func (osFS) Lock(path string) (func(), error) {
 		_ = f.Close() // nothing was written
 		return nil, fmt.Errorf("spool %s is used by another process: stop it, or choose another directory (%w)", path, err)
 	}
-	return func() { _ = f.Close() }, nil
+	return func() {
+		// Not by closing alone: a child that is being started at this moment has
+		// the descriptor too, until its program runs.
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+		_ = f.Close()
+	}, nil
 }
 
 func (osFS) Allocate(path string, size int64) error {

@@ -92,10 +92,11 @@ func ChangeHolds(dir string, change func([]Hold) []Hold) ([]Hold, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hold calls: %w", err)
 	}
-	defer d.Close() // which unlocks it
+	defer d.Close()
 	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
 		return nil, fmt.Errorf("lock spool %s to hold calls: %w", dir, err)
 	}
+	defer unix.Flock(int(d.Fd()), unix.LOCK_UN)
 	old, err := ReadHolds(OS, dir)
 	if err != nil {
 		return nil, err

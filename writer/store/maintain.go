@@ -116,38 +116,49 @@ type partition struct {
 	bound int64 // ns; the last one has none
 }
 
-// partitions are those of a table in their order, without the last one.
+// partitions are those of a table in their order, without the last one. Of a
+// table that it could not open, for want of room say, a server lists no partitions
+// and gives no error; what stands in the way is then told by asking the table
+// itself.
 func partitions(ctx context.Context, q querier, table string) ([]partition, error) {
+	out, last, err := listPartitions(ctx, q, table)
+	if err != nil || last {
+		return out, err
+	}
+	var rows int64
+	if err := q.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM "+table+" LIMIT 1) AS one").Scan(&rows); err != nil {
+		return nil, err
+	}
+	if out, last, err = listPartitions(ctx, q, table); err == nil && !last {
+		err = fmt.Errorf("table %s has lost its partitions: let it be partitioned as CREATE TABLE did, with a last partition %s", table, lastPartition)
+	}
+	return out, err
+}
+
+// listPartitions says also whether there is a last partition, which has no bound.
+func listPartitions(ctx context.Context, q querier, table string) (out []partition, last bool, err error) {
 	rows, err := q.QueryContext(ctx, "SELECT partition_name, partition_description FROM information_schema.partitions"+
 		" WHERE table_schema = DATABASE() AND table_name = ? AND partition_name IS NOT NULL ORDER BY partition_ordinal_position", table)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer rows.Close()
-	var out []partition
-	last := false
 	for rows.Next() {
 		var p partition
 		var bound string
 		if err := rows.Scan(&p.name, &bound); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if bound == "MAXVALUE" {
 			last = true
 			continue
 		}
 		if _, err := fmt.Sscan(bound, &p.bound); err != nil {
-			return nil, fmt.Errorf("read bound %q of partition %s of %s: %w", bound, p.name, table, err)
+			return nil, false, fmt.Errorf("read bound %q of partition %s of %s: %w", bound, p.name, table, err)
 		}
 		out = append(out, p)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	if !last {
-		return nil, fmt.Errorf("table %s has lost its partitions: let it be partitioned as CREATE TABLE did, with a last partition %s", table, lastPartition)
-	}
-	return out, nil
+	return out, last, rows.Err()
 }
 
 // missing are the partitions of days, up to daysAhead from now, that lie beyond
