@@ -231,11 +231,22 @@ func (s *service) ask(method, path string, to any) {
 // seesLiveCalls waits for a call that goes on and is measured both ways.
 func (s *service) seesLiveCalls() {
 	s.t.Helper()
+	saw := map[string]int{}
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("calls that it saw, by state, streams, packets and MOS: %v", saw)
+		}
+	}()
 	s.until("a call that goes on is seen with its quality", func() bool {
 		var got daemon.ControlCalls
 		s.ask("GET", "/calls", &got)
 		for i := range got.Calls {
 			c := &got.Calls[i]
+			of := c.State
+			for _, x := range c.Record.Streams {
+				of += fmt.Sprintf(" %d/%.1f", x.Packets/10*10, x.MOS.LQ)
+			}
+			saw[of]++
 			if c.State == "talking" && len(c.Record.Streams) >= 2 && c.Record.Streams[0].Packets > 20 && c.Record.Streams[0].MOS.LQ > 1 {
 				return true
 			}

@@ -111,7 +111,9 @@ func TestDiskFullOfSchema(t *testing.T) {
 	t.Setenv("TMPDIR", volume)
 	server := startMariaDB(t, "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=16M")
 	filler := filepath.Join(volume, "filler")
-	for _, room := range []int64{100 << 10, 300 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20} {
+	// With some 7 MB the last table is being partitioned when there is no more room,
+	// of which InnoDB of MariaDB 10.11 dies, or loses the table.
+	for _, room := range []int64{100 << 10, 300 << 10, 1 << 20, 2 << 20, 4 << 20, 6 << 20} {
 		t.Run(fmt.Sprint(room), func(t *testing.T) {
 			at := onServer(server, fmt.Sprintf("room_%d", room))
 			fill(t, filler, 1<<30)
