@@ -59,7 +59,7 @@ unit: ## unit and end-to-end tests, without the race detector
 
 .PHONY: test-race
 test-race: ## the concurrent packages under the race detector
-	@.ci/gotest $(BUILD) -race -short $(RACE)
+	@.ci/gotest $(BUILD) -race -short -skip 'AllocatesNothing|TestKeptRoom|TestStreamsTable' $(RACE)
 
 .PHONY: test-full
 test-full: ## all cases of the end-to-end tests, of which "make test" takes a sample
@@ -76,6 +76,13 @@ fuzz: ## every fuzz target, FUZZTIME each (5m)
 .PHONY: bench
 bench: ## every benchmark, BENCHCOUNT times (1)
 	$(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./...
+
+# How long make soak takes; hours say more.
+SOAKTIME ?= 10m
+
+.PHONY: soak
+soak: build ## ringside at a constant load for SOAKTIME (10m), and whether it grows; as root
+	$(BUILD)/ringbench soak --for $(SOAKTIME) --ringside $(BUILD)/ringside
 
 ##@ Other
 
