@@ -105,7 +105,7 @@ func newRoot(started *bool) *cobra.Command {
 	root.AddCommand(newRead(st), newRun(st), newServe(), newStatus(st), newReload(), newSupportBundle(), newCalls(st), newCall(st), newRegistrations(st), newEvents(st),
 		newMessages(st), newSubscriptions(st), newPeers(st),
 		newPcap(st), newSpool(st), newRules(st), newStore(), newUser(st), newVersion(v),
-		newInit(), newCheckConfig(), newRollback(), newMan(), newTop(st), newDoctor(st))
+		newInit(), newCheckConfig(), newRollback(), newMan(), newTop(st), newDoctor(st), newSize(), newTune(st))
 	return root
 }
 

@@ -88,6 +88,7 @@ tree() {
   fi
 
   install -D -m 644 "$here/systemd/ringside.service" "$root/usr/lib/systemd/system/ringside.service"
+  install -D -m 644 "$here/systemd/ringside-tune.service" "$root/usr/lib/systemd/system/ringside-tune.service"
   install -D -m 644 "$here/systemd/ringside.sysusers" "$root/usr/lib/sysusers.d/ringside.conf"
   install -D -m 644 "$here/systemd/ringside.tmpfiles" "$root/usr/lib/tmpfiles.d/ringside.conf"
   install -d -m 750 "$root/etc/ringside" "$root/etc/ringside/conf.d" "$root/etc/ringside/tls"

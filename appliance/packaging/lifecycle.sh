@@ -41,6 +41,8 @@ is spool "$(mode /var/spool/ringside)" "750 ringside:ringside"
 is tls "$(mode /etc/ringside/tls)" "750 root:ringside"
 says "captures nothing yet"
 in_root test -L /etc/systemd/system/multi-user.target.wants/ringside.service || fail "the unit is not enabled"
+in_root test -e /usr/lib/systemd/system/ringside-tune.service || fail "there is no unit that tunes"
+in_root test ! -L /etc/systemd/system/multi-user.target.wants/ringside-tune.service || fail "it tunes without being asked"
 in_root ringside check-config /etc/ringside/ringside.conf >/dev/null || fail "the configuration is refused"
 in_root dpkg -V ringside | grep -v ' c ' | grep . && fail "files differ from the package's"
 [ ! -e "$root/usr/lib/ringside/previous" ] || fail "there is a release before the first"
@@ -88,10 +90,12 @@ is "what runs" "$(running)" "$(release 1.0.0)"
 is "the release before" "$(in_root readlink -e /usr/lib/ringside/previous)" "/usr/lib/ringside/releases/1.1.0"
 
 echo "== remove"
+in_root sh -c 'mkdir -m 700 /var/lib/ringside-tune; echo "{\"interface\":\"gone0\",\"workload\":\"meter\"}" >/var/lib/ringside-tune/gone0.plan'
 apply -r ringside || { cat "$base/out"; fail "remove"; }
 for gone in /usr/bin/ringside /usr/lib/ringside /usr/share/ringside; do
   [ ! -e "$root$gone" ] && [ ! -L "$root$gone" ] || fail "$gone is left"
 done
+[ ! -e "$root/var/lib/ringside-tune/gone0.plan" ] || fail "a plan is left"
 for stays in /etc/ringside/ringside.conf /var/lib/ringside/ringside.db /var/spool/ringside/2026-01-31/x; do
   [ -e "$root$stays" ] || fail "$stays is gone"
 done

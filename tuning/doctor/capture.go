@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ringside/tuning/inventory"
+	"ringside/tuning/plan"
 )
 
 func hasIRQs(i inventory.Interface) bool { return len(i.IRQs) > 1 }
@@ -72,20 +73,24 @@ func orUnknown(s string) string {
 // rings is about where packets wait on the card.
 func (e *examination) rings(n *inventory.Interface) {
 	t := &n.Ethtool
+	if t.Ring <= 0 || t.RingMax <= 0 {
+		return
+	}
 	const enough = 4096
-	if t.Ring <= 0 || t.RingMax <= 0 || t.Ring >= min(t.RingMax, enough) {
+	want := min(plan.RingSize(n.SpeedMbit, t.Channels, t.RingMax), enough)
+	if t.Ring >= want {
 		return
 	}
 	e.add(Finding{"ring-size", n.Name, Warning, "the rings of " + n.Name + " are small", fmt.Sprintf("%d of at most %d descriptors", t.Ring, t.RingMax),
 		"a burst that comes while a processor is busy finds no place, and is lost",
-		fmt.Sprintf("ethtool -G %s rx %d", n.Name, min(t.RingMax, enough))})
+		fmt.Sprintf("ethtool -G %s rx %d", n.Name, want)})
 }
 
 // queues is about how many processors share the work.
 func (e *examination) queues(n *inventory.Interface) {
 	t := &n.Ethtool
 	cpus := e.Host.CPUs
-	if want := min(t.ChannelsMax, cpus); t.Channels > 0 && want > 1 && t.Channels < want {
+	if want := plan.QueueCount(e.Facts, n.Name, plan.Meter); t.Channels > 0 && want > 1 && t.Channels < want {
 		e.add(Finding{"queues", n.Name, Warning, n.Name + " uses few of its queues", fmt.Sprintf("%d of %d queues, on %d processors", t.Channels, t.ChannelsMax, cpus),
 			"one processor takes what several could share", fmt.Sprintf("ethtool -L %s combined %d", n.Name, want)})
 	}

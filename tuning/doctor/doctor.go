@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"ringside/tuning/inventory"
+	"ringside/tuning/plan"
 )
 
 // Severity says how much a finding hurts.
@@ -75,6 +76,7 @@ func Examine(f *inventory.Facts, s *Service) []Finding {
 	} {
 		check(e)
 	}
+	e.point()
 	slices.SortStableFunc(e.found, func(a, b Finding) int {
 		return cmp.Compare(slices.Index(order, a.Severity), slices.Index(order, b.Severity))
 	})
@@ -94,6 +96,40 @@ type examination struct {
 }
 
 func (e *examination) add(f Finding) { e.found = append(e.found, f) }
+
+// steps are those of a plan that help against a finding.
+var steps = map[string]string{
+	"ring-size": "rings", "queues": "queues", "rss": "rss-table", "irqs": "irqs", "lro": "offloads", "gro": "offloads",
+	"governor": "governor", "irqbalance": "irqbalance", "thp": "thp", "backlog": "backlog", "budget-net": "budget", "jit": "jit",
+}
+
+// point names ringside tune where a step of it helps.
+func (e *examination) point() {
+	pointed := make(map[int]bool)
+	for i := range e.Interfaces {
+		n := &e.Interfaces[i]
+		if !n.Captured && !n.Carrier {
+			continue
+		}
+		p, err := plan.Make(e.Facts, plan.Options{Interface: n.Name, Workload: plan.Meter})
+		if err != nil {
+			continue
+		}
+		for k := range e.found {
+			f := &e.found[k]
+			at := slices.IndexFunc(p.Steps, func(s plan.Step) bool { return s.ID == steps[f.ID] })
+			if at < 0 || f.Of != "" && f.Of != n.Name || pointed[k] {
+				continue
+			}
+			switch p.Steps[at].State {
+			case plan.Change:
+				f.Remedy, pointed[k] = f.Remedy+"; or ringside tune "+n.Name+", which sees to this and more, and takes it back", true
+			case plan.Held:
+				f.Remedy, pointed[k] = f.Remedy+"; ringside tune "+n.Name+" says what holds it back", true
+			}
+		}
+	}
+}
 
 // size is bytes in binary units.
 func size(n int64) string {

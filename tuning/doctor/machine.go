@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"ringside/tuning/setting"
 )
 
 // Capabilities that capturing uses, by number (linux/capability.h).
@@ -74,7 +76,8 @@ func (e *examination) processors() {
 			"processors may be taken away at any moment; packets wait or are lost then, and their times are less exact",
 			"reserve its processors and memory at the hypervisor, and pass an interface through"})
 	}
-	if slices.Contains(e.Programs, "irqbalance") && slices.ContainsFunc(e.Interfaces, hasIRQs) {
+	told := e.Settings[setting.Banned] // to leave some alone
+	if slices.Contains(e.Programs, "irqbalance") && slices.ContainsFunc(e.Interfaces, hasIRQs) && (told == "" || told == setting.None) {
 		e.add(Finding{"irqbalance", "", Warning, "irqbalance moves interrupts", "irqbalance runs",
 			"a queue's interrupts wander to processors that have other work, and packets of a queue get out of order while they do",
 			"systemctl disable --now irqbalance"})

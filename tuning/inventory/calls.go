@@ -1,60 +1,90 @@
 package inventory
 
 import (
-	"encoding/binary"
 	"fmt"
+	"net"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"ringside/tuning/driver"
 )
 
 // System is the Caller of this machine.
 type System struct{}
 
-// Ethtool implements Caller (struct ethtool_ringparam, ethtool_channels,
-// ethtool_value and ethtool_rxfh_indir of linux/ethtool.h).
+// Ethtool implements Caller.
 func (System) Ethtool(name string) Ethtool {
-	e := Ethtool{Ring: Unknown, RingMax: Unknown, Channels: Unknown, ChannelsMax: Unknown, GRO: Unknown, LRO: Unknown, Spread: Unknown}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	e := Ethtool{Ring: Unknown, RingMax: Unknown, Channels: Unknown, ChannelsMax: Unknown, GRO: Unknown, LRO: Unknown, Spread: Unknown, Rules: Unknown}
+	s, err := driver.Open()
 	if err != nil {
 		return e
 	}
-	defer unix.Close(fd)
-	if w := words(fd, name, unix.ETHTOOL_GRINGPARAM, 9); w != nil && w[1] > 0 {
-		e.RingMax, e.Ring = int(w[1]), int(w[5])
-	}
-	if w := words(fd, name, unix.ETHTOOL_GCHANNELS, 9); w != nil {
-		e.ChannelsMax, e.Channels = int(w[1]+w[4]), int(w[5]+w[8]) // for receiving, and for both
-	}
-	if w := words(fd, name, unix.ETHTOOL_GGRO, 2); w != nil {
-		e.GRO = int(w[1])
-	}
-	const lro = 1 << 15 // ETH_FLAG_LRO
-	if w := words(fd, name, unix.ETHTOOL_GFLAGS, 2); w != nil {
-		e.LRO = int(w[1] & lro >> 15)
-	}
-	e.Spread = spread(fd, name)
+	defer s.Close()
+	t := s.All(name)
+	e.Driver, e.Firmware, e.Bus = t.Driver, t.Firmware, t.Bus
+	e.Settings, e.Limits, e.Rules, e.HardwareTime = t.Settings, t.Limits, t.Rules, t.Hardware
+	e.Summarise()
 	return e
 }
 
-// spread is how many queues receive-side scaling uses.
-func spread(fd int, name string) int {
-	w := words(fd, name, unix.ETHTOOL_GRXFHINDIR, 2) // with no room: how long the table is
-	const longest = 1 << 16
-	if w == nil || w[1] == 0 || w[1] > longest {
-		return Unknown
+// Summarise takes the few numbers that most ask for from all settings.
+func (e *Ethtool) Summarise() {
+	number := func(key string) (int, bool) {
+		n, err := strconv.Atoi(e.Settings[key])
+		return n, err == nil
 	}
-	b := make([]byte, 8+4*w[1])
-	binary.NativeEndian.PutUint32(b, unix.ETHTOOL_GRXFHINDIR)
-	binary.NativeEndian.PutUint32(b[4:], w[1])
-	if !ask(fd, name, b) {
-		return Unknown
+	if n, ok := number("rings.rx"); ok {
+		e.Ring, e.RingMax = n, e.Limits["rings.rx"]
 	}
-	used := make(map[uint32]bool)
-	for at := 8; at < len(b); at += 4 {
-		used[binary.NativeEndian.Uint32(b[at:])] = true
+	combined, both := number("channels.combined")
+	received, only := number("channels.rx")
+	if both || only {
+		e.Channels, e.ChannelsMax = combined+received, e.Limits["channels.combined"]+e.Limits["channels.rx"]
+	}
+	for key, to := range map[string]*int{"feature.rx-gro": &e.GRO, "feature.rx-lro": &e.LRO} {
+		switch e.Settings[key] {
+		case "on":
+			*to = 1
+		case "off":
+			*to = 0
+		}
+	}
+	if table := e.Settings["rss.table"]; table != "" {
+		e.Spread = spread(table)
+	}
+}
+
+// spread is how many queues a table of receive-side scaling deals out to.
+func spread(table string) int {
+	if n, ok := strings.CutPrefix(table, "equal "); ok {
+		queues, _ := strconv.Atoi(n)
+		return queues
+	}
+	used := make(map[string]bool)
+	for q := range strings.SplitSeq(table, ",") {
+		used[q] = true
 	}
 	return len(used)
+}
+
+// Addresses implements Caller.
+func (System) Addresses(name string) []string {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil
+	}
+	addresses, err := i.Addrs()
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, a := range addresses {
+		out = append(out, a.String())
+	}
+	return out
 }
 
 // Clock implements Caller.

@@ -8,7 +8,9 @@ import (
 
 func (t tree) host() Host {
 	h := Host{Product: strings.TrimSpace(t.text("sys/class/dmi/id/sys_vendor") + " " + t.text("sys/class/dmi/id/product_name")), Governors: map[string]int{}}
-	h.CPUs = len(Set(t.text("sys/devices/system/cpu/online")))
+	h.Online = t.text("sys/devices/system/cpu/online")
+	h.CPUs = len(Set(h.Online))
+	t.topology(&h)
 	for line := range strings.SplitSeq(t.text("proc/cpuinfo"), "\n") {
 		if name, flags, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "flags" {
 			h.Virtual = slices.Contains(strings.Fields(flags), "hypervisor")
@@ -37,7 +39,7 @@ func (t tree) kernel() Kernel {
 }
 
 func (t tree) memory(pid string) Memory {
-	m := Memory{OOMKills: Unknown, CgroupKills: Unknown, MaxMapCount: t.number("proc/sys/vm/max_map_count")}
+	m := Memory{OOMKills: Unknown, CgroupKills: Unknown, MaxMapCount: t.number("proc/sys/vm/max_map_count"), HugePages: t.number("proc/sys/vm/nr_hugepages")}
 	kib := t.table("proc/meminfo")
 	m.Total, m.Available = kib["MemTotal:"]<<10, kib["MemAvailable:"]<<10
 	m.SwapTotal, m.SwapUsed = kib["SwapTotal:"]<<10, (kib["SwapTotal:"]-kib["SwapFree:"])<<10

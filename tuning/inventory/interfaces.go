@@ -3,6 +3,7 @@ package inventory
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,8 @@ func (t tree) interfaces(o *Options, programs []Program) []Interface {
 		i.Captured = captured
 		i.Ethtool = o.Caller.Ethtool(name)
 		i.Others = captures[int(t.number(classNet, name, "ifindex"))]
+		i.Shared = t.shared(name, o.Caller)
+		i.Settings = t.ofInterface(&i)
 		out = append(out, i)
 	}
 	return out
@@ -57,6 +60,9 @@ func (t tree) nic(name string) Interface {
 	}
 	i.XDP = xdpOf(i.Driver, i.Virtual)
 	i.IRQs = t.irqs(name)
+	if vendor := t.text(at("device/vendor")...); strings.HasPrefix(vendor, "0x") {
+		i.Device = strings.TrimPrefix(vendor, "0x") + ":" + strings.TrimPrefix(t.text(at("device/device")...), "0x")
+	}
 	return i
 }
 
@@ -82,6 +88,14 @@ func xdpOf(driver string, virtual bool) string {
 // have come at all, or, where the bus does not say, those with its name.
 func (t tree) irqs(name string) []IRQ {
 	of := t.names(classNet, name, "device/msi_irqs")
+	// A virtio device has those of the PCI device above it. The path is not to be
+	// shortened: device is a link.
+	if entries, err := os.ReadDir(t.path(classNet, name, "device") + "/../msi_irqs"); err == nil {
+		for _, e := range entries {
+			of = append(of, e.Name())
+		}
+	}
+	device := t.base(classNet, name, "device") // virtio0
 	var out []IRQ
 	for line := range strings.SplitSeq(t.text("proc/interrupts"), "\n") {
 		number, rest, ok := strings.Cut(line, ":")
@@ -95,17 +109,34 @@ func (t tree) irqs(name string) []IRQ {
 			continue
 		}
 		called := fields[len(fields)-1]
-		named := called == name || strings.HasPrefix(called, name+"-") || strings.Contains(called, "-"+name+"-")
-		if !named && !(slices.Contains(of, number) && taken(fields)) {
+		named := called == name || strings.HasPrefix(called, name+"-") || strings.Contains(called, "-"+name+"-") || device != "" && strings.HasPrefix(called, device+"-")
+		if !named && !(slices.Contains(of, number) && (taken(fields) || queueOf(called) >= 0)) {
 			continue
 		}
 		cpus := t.text("proc/irq", number, "effective_affinity_list")
 		if cpus == "" {
 			cpus = t.text("proc/irq", number, "smp_affinity_list")
 		}
-		out = append(out, IRQ{n, cpus})
+		out = append(out, IRQ{n, cpus, called, queueOf(called)})
 	}
 	return out
+}
+
+// queueForms are the names of the interrupts of receive queues, by driver.
+var queueForms = regexp.MustCompile(`(?i)(?:-TxRx-|-Tx-Rx-|-rx-|-comp-?|_comp|-input\.|^[^-]+-)(\d+)(?:@.*)?$`)
+
+// queueOf is the queue that an interrupt is of: eth1-TxRx-3 of ixgbe, ice-eth1-TxRx-3,
+// mlx5_comp3@pci:…, virtio0-input.3, eth1-Tx-Rx-3 of ena.
+func queueOf(called string) int {
+	found := queueForms.FindStringSubmatch(called)
+	if found == nil {
+		return Unknown
+	}
+	n, err := strconv.Atoi(found[1])
+	if err != nil {
+		return Unknown
+	}
+	return n
 }
 
 // taken reports whether a processor has had the interrupt.

@@ -29,6 +29,9 @@ type Facts struct {
 	Interfaces []Interface `json:"interfaces"`
 	Volumes    []Volume    `json:"volumes"`
 	Programs   []string    `json:"programs"` // helpers that run and matter: irqbalance, chronyd, …
+
+	Settings map[string]string `json:"settings"`      // of the machine, by file or by what package setting calls them
+	Own      map[string]string `json:"own,omitempty"` // settings that somebody has configured, with the file that says so
 }
 
 // Host is the machine.
@@ -37,6 +40,24 @@ type Host struct {
 	Virtual   bool           `json:"virtual"`   // under a hypervisor
 	Product   string         `json:"product"`   // as the firmware has it
 	Governors map[string]int `json:"governors"` // of the clock rate, with the number of processors
+
+	Online string   `json:"online"`          // processors, as a list
+	Cores  []string `json:"cores"`           // processors that share a core, as lists
+	Nodes  []Node   `json:"nodes,omitempty"` // of memory
+	L3     string   `json:"l3,omitempty"`    // cache of the last level, as the kernel writes it: 30720K
+	Idle   []Idle   `json:"idle,omitempty"`  // states that a processor without work goes to
+}
+
+// Node is a node of memory, with the processors that are near.
+type Node struct {
+	Number int    `json:"number"`
+	CPUs   string `json:"cpus"`
+}
+
+// Idle is a state of sleep.
+type Idle struct {
+	Name    string `json:"name"`
+	Latency int64  `json:"latency_us"` // until it runs again
 }
 
 // Kernel is what the kernel offers.
@@ -59,6 +80,7 @@ type Memory struct {
 	CgroupKills int64  `json:"cgroup_kills"`  // by its limit
 	CPUQuota    string `json:"cpu_quota"`     // cpu.max: "max 100000", or microseconds in a period
 	MaxMapCount int64  `json:"max_map_count"` // vm.max_map_count
+	HugePages   int64  `json:"huge_pages"`    // reserved; the capture uses none
 }
 
 // Clock is the time of day.
@@ -106,6 +128,10 @@ type Interface struct {
 
 	Ethtool Ethtool   `json:"ethtool"`
 	Others  []Program `json:"others"` // programs that capture on it
+
+	Device   string            `json:"device,omitempty"`   // vendor:device on the PCI bus, 8086:10fb
+	Shared   []string          `json:"shared,omitempty"`   // why the host needs it: addresses, default routes
+	Settings map[string]string `json:"settings,omitempty"` // by file: RPS and XPS of its queues, its interrupts
 }
 
 // Program is a process.
@@ -114,10 +140,12 @@ type Program struct {
 	Name string `json:"name"`
 }
 
-// IRQ is an interrupt, with the processors that may take it.
+// IRQ is an interrupt, with the processors that take it.
 type IRQ struct {
 	Number int    `json:"number"`
 	CPUs   string `json:"cpus"` // as a list: 0-3,8
+	Name   string `json:"name"`
+	Queue  int    `json:"queue"` // that it is of; Unknown: of none
 }
 
 // Ethtool is what the driver says. Unknown where it does not.
@@ -129,6 +157,14 @@ type Ethtool struct {
 	GRO         int `json:"gro"`    // 1: on
 	LRO         int `json:"lro"`    // 1: on
 	Spread      int `json:"spread"` // queues that receive-side scaling uses
+
+	Driver       string            `json:"driver,omitempty"` // as it calls itself
+	Firmware     string            `json:"firmware,omitempty"`
+	Bus          string            `json:"bus,omitempty"`
+	Settings     map[string]string `json:"settings,omitempty"` // all that can be changed, by the names of package driver
+	Limits       map[string]int    `json:"limits,omitempty"`   // of channels and rings
+	Rules        int               `json:"rules"`              // that somebody has set for flows
+	HardwareTime bool              `json:"hardware_time"`      // the card can stamp every packet
 }
 
 // Volume is a file system.
@@ -147,6 +183,7 @@ type Caller interface {
 	Ethtool(name string) Ethtool
 	Clock() (synced bool, maxError int64, err error)
 	Volume(dir string) (Volume, error) // Root, Total, Free, Type
+	Addresses(name string) []string    // of an interface: 192.0.2.1/24
 }
 
 // Options say what to read.
@@ -173,6 +210,7 @@ func Read(o Options) *Facts {
 		}
 	}
 	slices.Sort(f.Programs)
+	f.Settings, f.Own = t.settings(f.Programs)
 	f.Interfaces = t.interfaces(&o, programs)
 	for _, v := range o.Volumes {
 		if found, err := o.Caller.Volume(v.Dir); err == nil {

@@ -4,8 +4,10 @@ package inventorytest
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,6 +22,7 @@ type Asked struct {
 	} `json:"clock"`
 	NICs map[string]inventory.Ethtool `json:"ethtool"`
 	Dirs map[string]inventory.Volume  `json:"volumes"`
+	IPs  map[string][]string          `json:"addresses"`
 }
 
 var errSilent = errors.New("the test says nothing about it")
@@ -33,7 +36,15 @@ func (a Asked) Clock() (bool, int64, error) {
 }
 
 // Ethtool implements inventory.Caller.
-func (a Asked) Ethtool(name string) inventory.Ethtool { return a.NICs[name] }
+func (a Asked) Ethtool(name string) inventory.Ethtool {
+	e := a.NICs[name]
+	e.Settings = maps.Clone(e.Settings) // the test may change its own
+	e.Summarise()
+	return e
+}
+
+// Addresses implements inventory.Caller.
+func (a Asked) Addresses(name string) []string { return a.IPs[name] }
 
 // Volume implements inventory.Caller.
 func (a Asked) Volume(dir string) (inventory.Volume, error) {
@@ -46,7 +57,9 @@ func (a Asked) Volume(dir string) (inventory.Volume, error) {
 
 // Tree writes the files of a machine below a directory. In the file, "== PATH"
 // begins a file, "-> PATH TARGET" is a link, and asked.json is what is asked by
-// calls. Lines before the first file say what it is.
+// calls. Lines before the first file say what it is. A path with {0-7} is eight
+// files, and a line that begins with {0-7} is eight lines; in them $n is the number,
+// and $i how many there were before.
 func Tree(t *testing.T, path string) (root string, asked inventory.Caller) {
 	t.Helper()
 	src, err := os.ReadFile(path)
@@ -54,18 +67,26 @@ func Tree(t *testing.T, path string) (root string, asked inventory.Caller) {
 		t.Fatal(err)
 	}
 	root = t.TempDir()
-	var to string
+	var to []string
 	files := map[string]string{}
 	for line := range strings.Lines(string(src)) {
 		if name, ok := strings.CutPrefix(line, "== "); ok {
-			to = strings.TrimSpace(name)
+			to = expand(strings.TrimSpace(name))
 		} else if link, ok := strings.CutPrefix(line, "-> "); ok {
 			from, target, _ := strings.Cut(strings.TrimSpace(link), " ")
 			must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, from)), 0o755))
 			must(t, os.Symlink(target, filepath.Join(root, from)))
-			to = ""
-		} else if to != "" {
-			files[to] += line
+			to = nil
+		} else {
+			lines := []string{line}
+			if len(to) == 1 && strings.HasPrefix(line, "{") && !strings.HasPrefix(line, "{\"") {
+				lines = expand(line)
+			}
+			for i, name := range to {
+				for _, l := range lines {
+					files[name] += strings.NewReplacer("$i", strconv.Itoa(i)).Replace(l)
+				}
+			}
 		}
 	}
 	var a Asked
@@ -75,6 +96,25 @@ func Tree(t *testing.T, path string) (root string, asked inventory.Caller) {
 		must(t, os.WriteFile(filepath.Join(root, name), []byte(text), 0o644))
 	}
 	return root, a
+}
+
+// expand writes out what has a range of numbers in braces, once for each.
+func expand(s string) []string {
+	before, rest, ok := strings.Cut(s, "{")
+	within, after, closed := strings.Cut(rest, "}")
+	if !ok || !closed {
+		return []string{s}
+	}
+	var out []string
+	for i, n := range inventory.Set(within) {
+		number := strconv.Itoa(n)
+		text := before + number + after
+		if before == "" { // a line of text: the number is where $n is
+			text = strings.TrimPrefix(after, " ")
+		}
+		out = append(out, strings.NewReplacer("$n", number, "$i", strconv.Itoa(i)).Replace(text))
+	}
+	return out
 }
 
 func must(t *testing.T, err error) {
