@@ -31,7 +31,9 @@ type FloorRsSettings struct {
 		TotalBurst    uint64
 		Sample        uint64
 	}
-	Ports [65536]uint8
+	Ports  [65536]uint8
+	Brief  [16384]uint8
+	Halves [2][8192]uint8
 }
 
 type FloorRsTraffic struct {

@@ -207,7 +207,9 @@ type PrefilterRsSettings struct {
 		TotalBurst    uint64
 		Sample        uint64
 	}
-	Ports [65536]uint8
+	Ports  [65536]uint8
+	Brief  [16384]uint8
+	Halves [2][8192]uint8
 }
 
 type PrefilterRsSource struct {
@@ -283,6 +285,7 @@ const (
 	PrefilterProgPrefilter      = "prefilter"
 	PrefilterProgRsArrived      = "rs_arrived"
 	PrefilterVarFeedSize        = "feed_size"
+	PrefilterVarFeedWhole       = "feed_whole"
 	PrefilterVarMediaGeneration = "media_generation"
 	PrefilterVarRsActive        = "rs_active"
 	PrefilterVarRsFeeding       = "rs_feeding"
@@ -369,6 +372,7 @@ type PrefilterMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type PrefilterVariableSpecs struct {
 	FeedSize        *ebpf.VariableSpec `ebpf:"feed_size"`
+	FeedWhole       *ebpf.VariableSpec `ebpf:"feed_whole"`
 	MediaGeneration *ebpf.VariableSpec `ebpf:"media_generation"`
 	RsActive        *ebpf.VariableSpec `ebpf:"rs_active"`
 	RsFeeding       *ebpf.VariableSpec `ebpf:"rs_feeding"`
@@ -446,6 +450,7 @@ func (m *PrefilterMaps) Close() error {
 // It can be passed to LoadPrefilterObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PrefilterVariables struct {
 	FeedSize        *ebpf.Variable `ebpf:"feed_size"`
+	FeedWhole       *ebpf.Variable `ebpf:"feed_whole"`
 	MediaGeneration *ebpf.Variable `ebpf:"media_generation"`
 	RsActive        *ebpf.Variable `ebpf:"rs_active"`
 	RsFeeding       *ebpf.Variable `ebpf:"rs_feeding"`

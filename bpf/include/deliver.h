@@ -39,20 +39,12 @@ static __always_inline void rs_steered(__u32 at, __u32 bytes)
 	}
 }
 
-/*
- * rs_flow_hash is the same for both directions. Of fragments it takes the addresses of
- * the header that says they are some, since no more is known of the later ones.
- */
-static __always_inline __u32 rs_flow_hash(const struct rs_packet *p)
+/* rs_flow_hash is the same for both directions. Without ports it is that of two hosts. */
+static __always_inline __u32 rs_flow_hash(const struct rs_addr *src, const struct rs_addr *dst, __be16 sport, __be16 dport)
 {
 	const __u64 k = 0x9e3779b97f4a7c15ULL;
-	__u64 h;
+	__u64 h = ((src->lo + dst->lo) ^ (src->hi + dst->hi) * k) + ((__u64)(sport + dport) << 16 ^ (sport ^ dport)) * k;
 
-	if (p->fragment != RS_WHOLE)
-		h = (p->datagram.src.lo + p->datagram.dst.lo) ^ (p->datagram.src.hi + p->datagram.dst.hi) * k;
-	else
-		h = ((p->src.lo + p->dst.lo) ^ (p->src.hi + p->dst.hi) * k) +
-		    ((__u64)(p->sport + p->dport) << 16 ^ (p->sport ^ p->dport)) * k;
 	h ^= h >> 32;
 	h *= k;
 	h ^= h >> 29;
@@ -60,15 +52,15 @@ static __always_inline __u32 rs_flow_hash(const struct rs_packet *p)
 	return h >> 32;
 }
 
-/* rs_pass hands a frame to the host, on this CPU or on that of its flow. */
-static __always_inline int rs_pass(const struct rs_settings *s, const struct rs_packet *p, __u32 wire)
+/* rs_pass hands a frame with a hash of its flow to the host, on this CPU or on that of its flow. */
+static __always_inline int rs_pass(const struct rs_settings *s, __u32 hash, __u32 wire)
 {
 	__u32 at;
 	long action;
 
 	if (!s->n_cpus)
 		return XDP_PASS;
-	at = (__u64)rs_flow_hash(p) * s->n_cpus >> 32;
+	at = (__u64)hash * s->n_cpus >> 32;
 	/* XDP_PASS is what comes back where the entry is not set. */
 	action = bpf_redirect_map(&rs_cpus, s->cpus[at & (RS_MAX_CPUS - 1)], XDP_PASS);
 	if (action == XDP_REDIRECT)

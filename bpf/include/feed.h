@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0) */
 /*
- * feed.h: RTP that was metered and is recorded goes to user space without an
+ * feed.h: RTP that is recorded, or metered there, goes to user space without an
  * skb, through a ring for each CPU in memory that both sides see.
  *
  * A ring is written by the program on its CPU alone, and read by one reader
@@ -30,8 +30,10 @@ struct rs_feed_record {
 	__u32 len;     /* of the frame on the wire */
 	__u32 refused; /* records that the ring has had no room for, so far */
 	__u32 kept;    /* bytes of the frame that follow */
-	__u32 zero;
+	__u32 flags;   /* RS_FEED_… */
 };
+
+#define RS_FEED_METERED 1 /* the in-kernel meter has counted this RTP packet */
 
 struct rs_feed {
 	__u64 head; /* the program's */
@@ -56,10 +58,15 @@ struct {
 
 volatile const __u32 feed_size = 0; /* bytes of each ring; 0: there is none */
 
+volatile const __u8 feed_whole = 0; /* RTP that is not metered is put in whole; else up to RS_KEEP octets of payload */
+
 /* rs_feeding says that the rings are read: in front of the host's stack alone they are not worth it. */
 volatile __u32 rs_feeding;
 
-/* rs_feed_frame puts the first keep bytes of a frame into the ring of this CPU; not 0 if there is no room. */
+/*
+ * rs_feed_frame puts the first keep bytes of a frame into the ring of this CPU; not 0 if there
+ * is no room. That is found out first, since what is refused must cost little; time 0 is now.
+ */
 static __always_inline int rs_feed_frame(struct xdp_md *ctx, __u32 wire, __u32 keep, __u64 time)
 {
 	__u32 cpu = bpf_get_smp_processor_id(), size;
@@ -81,11 +88,11 @@ static __always_inline int rs_feed_frame(struct xdp_md *ctx, __u32 wire, __u32 k
 		return -1;
 	}
 	r = (void *)&f->data[head & (feed_size - 1)];
-	r->time = time;
+	r->time = time ? time : bpf_ktime_get_ns() + rs_offset;
 	r->len = wire;
 	r->refused = f->refused;
 	r->kept = keep;
-	r->zero = 0;
+	r->flags = time ? RS_FEED_METERED : 0;
 	if (bpf_xdp_load_bytes(ctx, 0, r + 1, keep)) {
 		f->refused++;
 		return -1;

@@ -347,12 +347,24 @@ static __always_inline int rs_transport(RS_CTX *ctx, struct rs_packet *p)
 	return RS_PROTOCOL;
 }
 
+/* rs_plain is the headers of a plain frame, which stay in registers: see rs_read_plain. */
+struct rs_plain {
+	__be32 src, dst;
+	__be16 sport, dport;
+	__u32 end; /* where the IP payload ends */
+	__u32 len; /* octets of payload on the wire */
+	__u8 ttl, dscp;
+};
+
+/* Where the payload of a plain frame begins. */
+#define RS_PLAIN 42
+
 /*
- * rs_plain reads a frame of UDP over IPv4 without tag, options and fragments as
+ * rs_read_plain reads a frame of UDP over IPv4 without tag, options and fragments as
  * rs_link, rs_network and rs_transport do, where every field has its place. It says
  * whether the frame is one that they would find nothing wrong with.
  */
-static __always_inline bool rs_plain(RS_CTX *ctx, struct rs_packet *p)
+static __always_inline bool rs_read_plain(RS_CTX *ctx, struct rs_plain *h)
 {
 #ifdef RS_SOCKET
 	return false;
@@ -360,7 +372,7 @@ static __always_inline bool rs_plain(RS_CTX *ctx, struct rs_packet *p)
 	const void *data = (void *)(long)ctx->data;
 	__u32 len, udp;
 
-	if (data + 42 > (void *)(long)ctx->data_end)
+	if (data + RS_PLAIN > (void *)(long)ctx->data_end)
 		return false;
 	/* EtherType, version and length of the IP header; flags and offset, protocol. */
 	if ((RS_AT(__be32, data, 12) & bpf_htonl(0xffffff00)) != bpf_htonl(0x08004500) ||
@@ -370,18 +382,31 @@ static __always_inline bool rs_plain(RS_CTX *ctx, struct rs_packet *p)
 	udp = bpf_ntohs(RS_AT(__be16, data, 38));
 	if (len < 28 || udp < 8)
 		return false;
-	p->src = rs_mapped(RS_AT(__be32, data, 26));
-	p->dst = rs_mapped(RS_AT(__be32, data, 30));
-	p->off = 42;
-	p->end = 14 + len;
-	p->len = udp - 8;
-	p->sport = RS_AT(__be16, data, 34);
-	p->dport = RS_AT(__be16, data, 36);
-	p->proto = RS_UDP;
-	p->ttl = RS_AT(__u8, data, 22);
-	p->dscp = RS_AT(__u8, data, 15) >> 2;
+	h->src = RS_AT(__be32, data, 26);
+	h->dst = RS_AT(__be32, data, 30);
+	h->sport = RS_AT(__be16, data, 34);
+	h->dport = RS_AT(__be16, data, 36);
+	h->end = 14 + len;
+	h->len = udp - 8;
+	h->ttl = RS_AT(__u8, data, 22);
+	h->dscp = RS_AT(__u8, data, 15) >> 2;
 	return true;
 #endif
+}
+
+/* rs_take_plain is what rs_link, rs_network and rs_transport leave of a plain frame. */
+static __always_inline void rs_take_plain(struct rs_packet *p, const struct rs_plain *h)
+{
+	p->src = rs_mapped(h->src);
+	p->dst = rs_mapped(h->dst);
+	p->off = RS_PLAIN;
+	p->end = h->end;
+	p->len = h->len;
+	p->sport = h->sport;
+	p->dport = h->dport;
+	p->proto = RS_UDP;
+	p->ttl = h->ttl;
+	p->dscp = h->dscp;
 }
 
 #endif

@@ -23,12 +23,15 @@ enum rs_reason {
 	RS_OVER_METHOD,
 	RS_NO_HEADROOM, /* metered, but there was no room for its note */
 	RS_FEED_FULL,   /* metered, but there was no room in the feed */
+	RS_RTP_SHED,    /* RTP for the meter in user space: no room in the feed */
 	/* metered and dropped */
 	RS_METERED,
 	/* metered, put into the feed, and dropped */
 	RS_FED_HEADER, /* cut */
 	RS_FED_FULL,
 	RS_FED_SAMPLE, /* as RS_METERED_SAMPLE */
+	/* put into the feed and dropped, where there is no meter */
+	RS_FED_RTP,
 	/* metered, and passed with a note */
 	RS_METERED_HEADER, /* cut */
 	RS_METERED_FULL,
@@ -40,7 +43,7 @@ enum rs_reason {
 	RS_SAMPLED_REGISTER, /* beyond the limit, but one of the samples */
 	RS_SAMPLED_OPTIONS,
 	RS_SAMPLED_METHOD,
-	RS_RTP,         /* where there is no meter */
+	RS_RTP,         /* where there is neither meter nor feed */
 	RS_RTP_NO_ROOM, /* the meter's table is full */
 	RS_RTP_BUSY,    /* another CPU had the stream's place for too long */
 	RS_RTCP,
@@ -65,7 +68,8 @@ enum rs_reason {
 	RS_IS_RTP,          /* the meter decides */
 };
 
-#define RS_LAST_DROP RS_FEED_FULL
+#define RS_LAST_DROP RS_RTP_SHED
+#define RS_LAST_KEPT RS_FED_RTP /* so far nothing goes on to the host */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

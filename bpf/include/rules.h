@@ -351,11 +351,14 @@ static __always_inline __u8 rs_port(const struct rs_settings *s, __be16 port)
 /* rs_parse reads a frame down to its ports, through one tunnel, and leaves the flags of both. */
 static __always_inline int rs_parse(RS_CTX *ctx, const struct rs_settings *s, struct rs_packet *p, __u8 *flags)
 {
+	struct rs_plain h;
 	__be16 type;
 	__u8 from, to;
 	int r;
 
-	if (!rs_plain(ctx, p)) {
+	if (rs_read_plain(ctx, &h)) {
+		rs_take_plain(p, &h);
+	} else {
 		r = rs_link(ctx, p, &type);
 		if (r != RS_OK)
 			return r;
@@ -418,7 +421,7 @@ static __always_inline int rs_judge(RS_CTX *ctx, const struct rs_settings *s, __
 		if (fate != RS_FATE_UNKNOWN)
 			return fate;
 	}
-	if (known && s->n_masks && p->fragment < RS_LATER && rs_is_own(s, p, active)) {
+	if (known && (flags & RS_PORT_OWN || s->flags & RS_OWN_ANY) && p->fragment < RS_LATER && rs_is_own(s, p, active)) {
 		reason = RS_OWN;
 		goto judged;
 	}

@@ -21,6 +21,11 @@
 #define RS_PORT_OPEN 16  /* a tunnel in UDP that the filter opens */
 #define RS_PORT_OTHER 32 /* one that user space alone can open */
 #define RS_PORT_EITHER 64 /* the source port alone tells of the tunnel, too */
+#define RS_PORT_OWN 128   /* traffic of the appliance's own may have it */
+
+/* The same in short, two bits for each port: is any of those set that concern UDP, but for RTP; is RTP. */
+#define RS_SHORT_OTHER 1
+#define RS_SHORT_RTP 2
 
 /* rs_settings.flags */
 #define RS_PASS_OTHER 1 /* what no rule names is passed */
@@ -28,6 +33,7 @@
 #define RS_DENY 4       /* there is a prefix to deny */
 #define RS_ALLOW 8      /* there is a prefix to allow: what none matches is dropped */
 #define RS_SHARED 16    /* there are more CPUs than shares of hits */
+#define RS_OWN_ANY 32   /* traffic of the appliance's own may have any port */
 
 /* Which RTP counts as such; port ranges, endpoints that SDP named, or both. */
 enum rs_rtp_rule {
@@ -76,6 +82,9 @@ struct rs_settings {
 	__u32 cpus[RS_MAX_CPUS];
 	struct rs_limit limits[RS_LIMITS];
 	__u8 ports[65536]; /* RS_PORT_… */
+	__u8 brief[65536 / 4]; /* RS_SHORT_…: a quarter of the cache that ports would take */
+	/* By list: a bit for the first half of each IPv4 address, set where a prefix on the list has any of that. */
+	__u8 halves[2][65536 / 8];
 };
 
 /* rs_active is which settings count: 0 or 1. */

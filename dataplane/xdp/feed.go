@@ -32,7 +32,10 @@ const (
 	recordLen     = 8
 	recordRefused = 12
 	recordKept    = 16
+	recordFlags   = 20
 	recordSize    = 24
+
+	recordMetered = 1 // in recordFlags
 )
 
 const (
@@ -50,7 +53,8 @@ type feeds struct {
 }
 
 // Feed is a frame.Source for one worker: RTP that the meter in the kernel has
-// counted, as far as it is to be recorded. It reads the rings of some of the CPUs,
+// counted, as far as it is to be recorded, and all RTP where there is no such
+// meter. It reads the rings of some of the CPUs,
 // and sorts their frames by time. Frames lie in the rings until their batch is
 // released; nothing is copied. What a ring had no room for is told by Lost.
 type Feed struct {
@@ -115,7 +119,7 @@ func feedSize(memory int64, n int) uint32 {
 
 // sizeFeeds prepares a collection for the feeds that the options ask for.
 func (f *Filter) sizeFeeds(spec *ebpf.CollectionSpec, cpus int) error {
-	if f.options.MeterSlots <= 0 || f.options.Mode == Generic {
+	if f.options.Mode == Generic {
 		f.options.Feeds = 0
 	}
 	if f.options.Feeds <= 0 {
@@ -127,6 +131,11 @@ func (f *Filter) sizeFeeds(spec *ebpf.CollectionSpec, cpus int) error {
 	m.MaxEntries, m.ValueSize = uint32(cpus), feedControl+size+feedControl
 	if err := spec.Variables[bpf.PrefilterVarFeedSize].Set(size); err != nil {
 		return fmt.Errorf("set the size of the feeds: %w", err)
+	}
+	if f.options.FeedWhole {
+		if err := spec.Variables[bpf.PrefilterVarFeedWhole].Set(uint8(1)); err != nil {
+			return fmt.Errorf("say how much of RTP goes into the feeds: %w", err)
+		}
 	}
 	return nil
 }
@@ -298,12 +307,13 @@ func (f *Feed) frame(r *feedRing, to *frame.Frame, low int64) {
 	rec := r.record()
 	kept := binary.LittleEndian.Uint32(rec[recordKept:])
 	refused := binary.LittleEndian.Uint32(rec[recordRefused:])
+	flags := binary.LittleEndian.Uint32(rec[recordFlags:])
 	clock := frame.Clock(r.time, f.now, f.ahead)
 	f.clock = max(clock, f.clock+1, low)
 	*to = frame.Frame{
 		Time: r.time, Clock: f.clock, Seq: f.count<<16 | f.number,
 		Data: rec[recordSize:][:kept:kept], Len: binary.LittleEndian.Uint32(rec[recordLen:]),
-		Link: frame.LinkEthernet, Iface: f.iface, Metered: true, Lost: refused - r.refused,
+		Link: frame.LinkEthernet, Iface: f.iface, Metered: flags&recordMetered != 0, Lost: refused - r.refused,
 	}
 	if clock < f.promised {
 		f.stats.Late++

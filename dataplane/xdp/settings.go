@@ -1,8 +1,11 @@
 package xdp
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 
@@ -98,6 +101,7 @@ const (
 	portOpen
 	portOther
 	portEither
+	portOwn
 )
 
 // Flags of settings.
@@ -107,6 +111,13 @@ const (
 	deny
 	allow
 	sharedHits
+	ownAnyPort
+)
+
+// What of its ports a plain datagram is judged by first, rs_settings.brief.
+const (
+	briefOther uint8 = 1 << iota
+	briefRTP
 )
 
 // UDP ports of tunnels, as in dataplane/decode.
@@ -203,8 +214,41 @@ func (s *Settings) compile() *bpf.PrefilterRsSettings {
 			out.Masks[out.N_masks] = mask
 			out.N_masks++
 		}
+		if a, b := s.Own[i].A.Port(), s.Own[i].B.Port(); a != 0 || b != 0 {
+			out.Ports[cmp.Or(a, b)] |= portOwn
+		} else {
+			out.Flags |= ownAnyPort
+		}
 	}
+	summarize(s, out)
 	return out
+}
+
+// summarize fills what plain datagrams are judged by first (bpf/include/quick.h).
+func summarize(s *Settings, out *bpf.PrefilterRsSettings) {
+	for port, flags := range out.Ports {
+		brief := uint8(0)
+		if flags&(portUDP|portOpen|portOther|portEither|portOwn) != 0 {
+			brief |= briefOther
+		}
+		if flags&portRTP != 0 {
+			brief |= briefRTP
+		}
+		out.Brief[port/4] |= brief << (port % 4 * 2)
+	}
+	for list, prefixes := range [][]netip.Prefix{listDeny: s.Deny, listAllow: s.Allow} {
+		for _, p := range prefixes {
+			if p = canonical(p); !p.Addr().Is4() {
+				continue
+			}
+			a := p.Addr().As4()
+			first := binary.BigEndian.Uint16(a[:])
+			for n := range 1 << max(0, 16-p.Bits()) {
+				half := bits.ReverseBytes16(first + uint16(n)) // as the program reads it
+				out.Halves[list][half/8] |= 1 << (half % 8)
+			}
+		}
+	}
 }
 
 // bucket is a token bucket as times: what one token takes, and how far a source

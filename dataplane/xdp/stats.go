@@ -14,6 +14,7 @@ const (
 	Drop      = "drop"
 	Metered   = "meter"      // metered, and dropped
 	Fed       = "meter+feed" // metered, and put into a Feed, whole or cut
+	Handed    = "feed"       // put into a Feed and not metered
 	Delivered = "meter+pass" // metered, and passed behind a note, whole or cut
 	Cut       = "cut"        // passed, cut behind the headers (socket filter only)
 	Pass      = "pass"
@@ -31,6 +32,7 @@ type Row struct {
 const (
 	noHeadroom = "no headroom" // for its note
 	feedFull   = "feed full"
+	rtpShed    = "RTP, feed full" // and not metered: user space is behind by all of the feed
 )
 
 // Metered says whether the meter has counted the frames of a row.
@@ -54,10 +56,12 @@ var rows = [...]Row{
 	{Reason: "request over limit", Verdict: Drop},
 	{Reason: noHeadroom, Verdict: Drop},
 	{Reason: feedFull, Verdict: Drop},
+	{Reason: rtpShed, Verdict: Drop},
 	{Reason: "RTP", Verdict: Metered},
 	{Reason: "RTP header", Verdict: Fed},
 	{Reason: "RTP whole", Verdict: Fed},
 	{Reason: "RTP sample", Verdict: Fed},
+	{Reason: "RTP", Verdict: Handed},
 	{Reason: "RTP header", Verdict: Delivered},
 	{Reason: "RTP whole", Verdict: Delivered},
 	{Reason: "RTP sample", Verdict: Delivered},

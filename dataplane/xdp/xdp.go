@@ -10,8 +10,9 @@
 // Mode and Why say; none of it makes capturing fail.
 //
 // Each frame gets one verdict for one reason, and is counted by it (Stats): the
-// sum is what the program received. RTP that was metered and is to be recorded
-// comes through memory that the program writes (Feed), a source beside the rings.
+// sum is what the program received. RTP that was metered and is to be recorded, or is
+// to be metered in user space, comes through memory that the program writes (Feed), a
+// source beside the rings.
 //
 // Everything is held by descriptors, attachments too. When the process ends,
 // however it ends, the kernel takes all of it back.
@@ -73,10 +74,13 @@ type Options struct {
 	Unnamed Policy
 
 	// RTP that is metered and delivered takes so many feeds instead of the rings,
-	// where the filter runs in the driver; 0: none. FeedMemory is for all of them
-	// together, bytes; each CPU has a part of it, of 64 KiB at the least.
+	// where the filter runs in the driver, and all RTP if there is no meter; 0: none.
+	// FeedMemory is for all of them together, bytes; each CPU has a part of it, of
+	// 64 KiB at the least. What no meter has counted is cut behind 16 octets of
+	// payload, which tell user space all it wants to measure, unless FeedWhole.
 	Feeds      int
 	FeedMemory int64
+	FeedWhole  bool
 }
 
 // Limits of maps.
@@ -351,8 +355,8 @@ func (f *Filter) SocketFilter() int {
 // Meters is the table of streams that the program meters, or nil. It is closed with the filter.
 func (f *Filter) Meters() *Meters { return f.meters }
 
-// Feeds are the sources of RTP that was metered and is delivered, as many as Options
-// asks for; none unless the filter runs in the driver and meters. They end when they
+// Feeds are the sources of RTP that is delivered, as many as Options asks for; none
+// unless the filter runs in the driver. They end when they
 // are told to, and with the filter; batches are to be released before that.
 func (f *Filter) Feeds() []*Feed {
 	if f.feeds == nil || f.Mode() != Native {
