@@ -20,7 +20,13 @@ const around = 5 * time.Second
 
 // refOf names the packets of a call.
 func refOf(c *record.Call) CallRef {
-	return CallRef{CallID: c.CallID, From: c.Start - int64(around), To: max(c.End, c.Last) + int64(around)}
+	from, to := c.Start, max(c.Start, c.End, c.Last)
+	for _, at := range []int64{c.End, c.Last} { // before the beginning, where the time of day was set back meanwhile
+		if at != 0 {
+			from = min(from, at)
+		}
+	}
+	return CallRef{CallID: c.CallID, From: from - int64(around), To: to + int64(around)}
 }
 
 // messages are those of the record, each with its text where it is stored, and

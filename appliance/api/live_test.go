@@ -170,6 +170,27 @@ func TestLiveEnds(t *testing.T) {
 	}
 }
 
+// Streams end with the service, whole, and their readers may come again.
+func TestLiveEndsWithTheService(t *testing.T) {
+	w := newWorld(t)
+	token := w.token("viv", auth.Scope{}, auth.Analyst)
+	srv := httptest.NewServer(w.http)
+	defer srv.Close()
+	for _, path := range []string{"/api/v1/live/sip", "/api/v1/live/status", "/api/v1/live/calls"} {
+		l := w.listen(srv, token, path)
+		defer l.close()
+		w.End()
+		for event, data := l.next(); event != ""; event, data = l.next() {
+			if event == "end" {
+				t.Errorf("%s: the reader is told not to come again: %s", path, data)
+			}
+		}
+		if err := l.lines.Err(); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 func (w *world) eventually(ok func() bool) bool {
 	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		if ok() {

@@ -225,6 +225,9 @@ func (q *request) getWaveform() error {
 		if w.Channels[i].Peaks == nil {
 			w.Channels[i].Peaks = []float64{}
 		}
+		if w.Channels[i].Lost == nil {
+			w.Channels[i].Lost = []uint64{}
+		}
 	}
 	return q.json(w)
 }

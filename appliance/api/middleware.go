@@ -68,6 +68,9 @@ func (a *API) route(rt route) http.Handler {
 		q := &request{a: a, rt: rt, w: w, id: auth.From(r.Context())}
 		ctx, cancel := rt.kind.bound(r.Context())
 		defer cancel()
+		if rt.kind == events {
+			defer context.AfterFunc(a.ending, cancel)()
+		}
 		q.r = r.WithContext(ctx)
 		err := q.safely()
 		if a.o.Observe != nil {

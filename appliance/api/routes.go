@@ -100,6 +100,7 @@ var routes = []route{
 	{"GET", "/healthz", public, (*request).alive, "", quick, 0},
 	{"GET", "/readyz", public, (*request).ready, "", quick, 0},
 
+	{"GET", "/metrics", anybody, (*request).metrics, "", quick, 0},
 	{"GET", "/debug/pprof/", auth.DebugRead, (*request).profile, "profile", download, 0},
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
 	_ "embed" // openapi.json
 	"encoding/hex"
@@ -46,6 +47,9 @@ type API struct {
 	started time.Time
 
 	bodyTime time.Duration // for a whole body to come
+
+	ending context.Context // streams of events end with it
+	end    context.CancelFunc
 }
 
 // New checks the options and builds the routes.
@@ -60,6 +64,7 @@ func New(o Options) (*API, error) {
 		o.Now = time.Now
 	}
 	a := &API{o: o, mux: http.NewServeMux(), calls: callFields(o.Now), limits: newLimits(o.Rate), started: o.Now(), bodyTime: bodyTime}
+	a.ending, a.end = context.WithCancel(context.Background())
 	for _, rt := range routes {
 		a.mux.Handle(rt.method+" "+rt.path, a.route(rt))
 	}
@@ -68,10 +73,14 @@ func New(o Options) (*API, error) {
 }
 
 // Handler answers whoever comes over HTTP: the routes of openapi.json, and
-// /debug/pprof/. Its paths are those below /api/, /healthz, /readyz and /debug/.
+// /debug/pprof/. Its paths are those below /api/, /healthz, /readyz, /metrics and /debug/.
 func (a *API) Handler() http.Handler {
 	return a.outer(a.o.Auth.Middleware(a.mux))
 }
+
+// End ends streams of events, which have no end of their own, so that a server need
+// not wait for them. Their readers come again, to whatever is there then.
+func (a *API) End() { a.end() }
 
 // LocalHandler answers somebody on this machine whom the system vouches for, as
 // on a socket that only its owner can open. They may do everything.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -24,6 +25,8 @@ type Sources struct {
 	Settings Settings // the configuration, and its reload
 	Health   Health   // ready or not, and why
 	Bundle   Bundle   // what support asks for
+
+	Metrics http.Handler // the page for Prometheus
 }
 
 // Errors that sources return, possibly wrapped.
@@ -123,6 +126,8 @@ type LiveStatus struct {
 	Memory int64     `json:"memory_bytes"`
 
 	MemoryBudget int64 `json:"memory_budget_bytes,omitempty"`
+
+	Pending []string `json:"pending,omitempty"` // changes that hold after a restart only
 }
 
 // Capture is where packets come from, and what becomes of them.
@@ -334,6 +339,8 @@ type AudioInfo struct {
 	Seconds  float64       `json:"seconds"`
 	Start    time.Time     `json:"start,omitzero"` // of the first packet
 	Rate     int           `json:"rate_hz,omitempty"`
+	Why      string        `json:"why,omitempty"`   // it cannot be heard
+	Notes    []string      `json:"notes,omitempty"` // what else is to be known of it
 	Streams  []AudioStream `json:"streams"`
 }
 
@@ -343,7 +350,9 @@ type AudioStream struct {
 	Side     string `json:"side"` // a, b
 	Codec    string `json:"codec"`
 	Playable bool   `json:"playable"`
-	Why      string `json:"why,omitempty"` // not
+	Why      string `json:"why,omitempty"` // it is not heard, or not all of it
+	Packets  uint64 `json:"packets"`       // that are stored
+	Lost     uint64 `json:"lost"`          // packets between them that are missing
 }
 
 // Waveform is a call as peaks.
@@ -356,16 +365,20 @@ type Waveform struct {
 type WaveformChannel struct {
 	Side  string    `json:"side"` // a, b
 	Peaks []float64 `json:"peaks"`
+	Lost  []uint64  `json:"lost"` // packets that are missing, as many values as peaks: of each part, and before it
 }
 
 // Rules are the capture rules.
 type Rules interface {
-	// Rules is the text that holds, and where it is kept (empty: nowhere, and it
-	// cannot be changed).
+	// Rules is the text, and where it is kept (empty: nowhere, and it cannot be
+	// changed).
 	Rules() (text, path string, err error)
+	// Pending is why that text holds after a restart only; empty: it holds.
+	Pending() string
 	// Check says what is wrong with a text; nothing: it is fine.
 	Check(text string) []RuleProblem
-	// Put writes a text that Check finds fine, and puts it into force.
+	// Put writes a text that Check finds fine, and puts it into force, if it can
+	// be: Pending says so otherwise.
 	Put(ctx context.Context, text string) error
 }
 

@@ -134,6 +134,7 @@ func exchanges(c row) []exchange {
 		{"GET", v1 + "/rules", "", "", 200},
 		{"POST", v1 + "/rules/check", `{"text":"bad"}`, "", 200},
 		{"PUT", v1 + "/rules", `{"text":"bad"}`, "", 422},
+		{"PUT", v1 + "/rules", `{"text":"good, but more"}`, "", 200},
 		{"PUT", v1 + "/rules", `{"text":"good"}`, "", 200},
 		{"GET", v1 + "/settings", "", "", 200},
 		{"POST", v1 + "/reload", "", "", 200},
@@ -153,6 +154,7 @@ func exchanges(c row) []exchange {
 		{"POST", v1 + "/parse", "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP x\r\n\r\n", "", 200},
 		{"GET", "/healthz", "", "", 200},
 		{"GET", "/readyz", "", "", 200},
+		{"GET", "/metrics", "", "", 200},
 	}
 	return e
 }

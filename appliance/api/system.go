@@ -190,7 +190,7 @@ func (q *request) getRules() error {
 	if err != nil {
 		return err
 	}
-	return q.json(RulesText{Text: text, Path: path, Writable: path != "", Problems: problems(src.Check(text))})
+	return q.json(RulesText{Text: text, Path: path, Writable: path != "", Pending: src.Pending(), Problems: problems(src.Check(text))})
 }
 
 func problems(p []RuleProblem) []RuleProblem {
@@ -331,6 +331,16 @@ func (q *request) ready() error {
 		}
 	}
 	return q.jsonAs(status, out)
+}
+
+// metrics is for programs, which send an API token. Whoever serves this API may let
+// those of its own machine have the page as it is.
+func (q *request) metrics() error {
+	if q.a.o.Metrics == nil {
+		return fail(codeMissing, "there are no metrics here")
+	}
+	q.a.o.Metrics.ServeHTTP(q.w, q.r)
+	return nil
 }
 
 func (q *request) profile() error {

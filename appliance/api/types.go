@@ -362,6 +362,7 @@ type RulesText struct {
 	Text     string        `json:"text"`
 	Path     string        `json:"path,omitempty"` // where they are kept
 	Writable bool          `json:"writable"`
+	Pending  string        `json:"pending,omitempty"` // why they hold after a restart only; empty: they hold
 	Problems []RuleProblem `json:"problems"`
 }
 
@@ -395,17 +396,19 @@ type Segments struct {
 
 // About says what this is.
 type About struct {
-	Name     string    `json:"name"`
-	Version  string    `json:"version"`
-	Commit   string    `json:"commit,omitempty"`
-	Built    string    `json:"built,omitempty"`
-	Go       string    `json:"go"`
-	Kernel   string    `json:"kernel,omitempty"`
-	Host     string    `json:"host,omitempty"`
-	Started  time.Time `json:"started"`
-	Store    string    `json:"store"`              // without its password
-	Previous string    `json:"previous,omitempty"` // how the run before ended
-	Can      []string  `json:"can"`                // live, capture, spool, packets, audio, rules, settings, bundle
+	Name       string    `json:"name"`
+	Version    string    `json:"version"`
+	Commit     string    `json:"commit,omitempty"`
+	Built      string    `json:"built,omitempty"`
+	Go         string    `json:"go"`
+	Kernel     string    `json:"kernel,omitempty"`
+	Host       string    `json:"host,omitempty"`
+	Started    time.Time `json:"started"`
+	Sensor     uint16    `json:"sensor"`                // its number, as in the records
+	SensorName string    `json:"sensor_name,omitempty"` // what people call it
+	Store      string    `json:"store"`                 // without its password
+	Previous   string    `json:"previous,omitempty"`    // how the run before ended
+	Can        []string  `json:"can"`                   // live, capture, spool, packets, audio, rules, settings, bundle
 }
 
 // Readiness says whether the appliance does its job.

@@ -263,7 +263,7 @@ type sources struct {
 }
 
 func (s *sources) all() api.Sources {
-	return api.Sources{Live: s, Capture: s, Spool: s, Packets: s, Audio: s, Rules: ruleSource{s}, Settings: s, Health: s, Bundle: s}
+	return api.Sources{Live: s, Capture: s, Spool: s, Packets: s, Audio: s, Rules: ruleSource{s}, Settings: s, Health: s, Bundle: s, Metrics: http.HandlerFunc(s.page)}
 }
 
 func (s *sources) note(calls ...api.CallRef) {
@@ -427,6 +427,20 @@ func (r ruleSource) Rules() (text, path string, err error) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	return r.s.rules, "/etc/ringside/rules.conf", nil
+}
+
+func (r ruleSource) Pending() string {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if strings.Contains(r.s.rules, "more") {
+		return "they want more"
+	}
+	return ""
+}
+
+func (s *sources) page(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	io.WriteString(w, "ringside_ready 1\n")
 }
 
 func (r ruleSource) Check(text string) []api.RuleProblem {

@@ -31,7 +31,7 @@ type capturing interface {
 }
 
 // capturer opens the interfaces. Records are given to sink as those of a read.
-type capturer func(ctx context.Context, f runFlags, to sink, say func(string)) (capturing, error)
+type capturer func(ctx context.Context, f runFlags, to sink, log *daemon.Log) (capturing, error)
 
 func newRun(st *style) *cobra.Command {
 	var f runFlags
@@ -77,18 +77,18 @@ how the first account is made. "ringside status" and "ringside reload" ask at
 
 // openLive makes the service of a capture from interfaces; with none of them, one
 // that captures nothing.
-func openLive(ctx context.Context, f runFlags, to sink, say func(string)) (capturing, error) {
+func openLive(ctx context.Context, f runFlags, to sink, log *daemon.Log) (capturing, error) {
 	o, err := f.options(to)
 	if err != nil {
 		return nil, err
 	}
 	f.more.apply(&o)
-	so := f.service.options(say)
+	so := f.service.options(log)
 	so.Store, so.Spool = f.storeOptions(), f.spool.dirs()
 	if len(f.interfaces) > 0 {
 		so.Live = &daemon.LiveOptions{
 			ReadOptions: o, CaptureOptions: f.capture, Interfaces: f.interfaces,
-			Alarm: func(g daemon.Gap) { say("ringside: the ledger does not balance: " + g.String()) },
+			Alarm: func(g daemon.Gap) { log.Warn("ringside: the ledger does not balance: " + g.String()) },
 		}
 	}
 	s, err := daemon.OpenService(ctx, so)
@@ -128,10 +128,14 @@ func captureLive(ctx context.Context, f runFlags, st *style, open capturer, stdo
 		return err
 	}
 	defer func() { err = errors.Join(err, notes.close()) }()
-	for _, n := range f.service.notes {
-		notes.say("configuration: " + n)
+	log := daemon.NewLog(notes.say)
+	if c := f.service.loaded; c != nil {
+		log.Set(c.Log.Level, c.Log.Redact)
 	}
-	in, err := open(ctx, f, out, notes.say)
+	for _, n := range f.service.notes {
+		log.Warn("configuration: " + n)
+	}
+	in, err := open(ctx, f, out, log)
 	if err != nil {
 		return err
 	}
@@ -143,13 +147,13 @@ func captureLive(ctx context.Context, f runFlags, st *style, open capturer, stdo
 	}
 	if !f.quiet {
 		for _, n := range in.Describe() {
-			notes.say(n)
+			log.Info(n)
 		}
 		if f.db != "" && f.queue == "" {
-			notes.say("no --queue: while the store is away, its records are lost")
+			log.Warn("no --queue: while the store is away, its records are lost")
 		}
 	}
-	stop := attend(in, all, out, f.statusEvery, notes)
+	stop := attend(in, all, out, f.statusEvery, notes, log)
 	err = in.Run(ctx)
 	stop()
 	r := in.Report()
@@ -176,7 +180,7 @@ const flushEvery = time.Second
 
 // attend does what is done beside a capture until stop is called: lines of
 // status, what signals ask for, and exports written as they come.
-func attend(in capturing, all *sinks, guard *shared, every time.Duration, notes *lines) (stop func()) {
+func attend(in capturing, all *sinks, guard *shared, every time.Duration, notes *lines, log *daemon.Log) (stop func()) {
 	ask := make(chan os.Signal, 8) // several may come at once
 	signal.Notify(ask, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	flush := time.NewTicker(flushEvery)
@@ -193,9 +197,9 @@ func attend(in capturing, all *sinks, guard *shared, every time.Duration, notes 
 			case <-quit:
 				return
 			case sig := <-ask:
-				asked(in, sig, notes)
+				asked(in, sig, notes, log)
 			case now := <-status:
-				notes.say(now.Format(time.TimeOnly) + "  " + statusLine(in.Lately()))
+				log.Info(now.Format(time.TimeOnly) + "  " + statusLine(in.Lately()))
 			case <-flush.C:
 				guard.flush(all)
 			}
@@ -211,15 +215,15 @@ func attend(in capturing, all *sinks, guard *shared, every time.Duration, notes 
 }
 
 // asked does what a signal asks for. What comes of it is said.
-func asked(in capturing, sig os.Signal, notes *lines) {
+func asked(in capturing, sig os.Signal, notes *lines, log *daemon.Log) {
 	switch sig {
 	case syscall.SIGHUP:
 		if _, err := in.Reload(context.Background()); errors.Is(err, daemon.ErrNoConfig) {
-			notes.say(err.Error()) // other errors the service has said
+			log.Error(err.Error()) // other errors the service has said
 		}
 	case syscall.SIGUSR1:
 		if err := notes.reopen(); err != nil {
-			notes.say(err.Error())
+			log.Error(err.Error())
 		}
 	case syscall.SIGUSR2:
 		rows, gaps := in.Ledger()

@@ -50,9 +50,9 @@ func (s *liveScript) Report() daemon.LiveReport {
 	}
 }
 
-func (s *liveScript) open(_ context.Context, _ runFlags, to sink, say func(string)) (capturing, error) {
+func (s *liveScript) open(_ context.Context, _ runFlags, to sink, log *daemon.Log) (capturing, error) {
 	s.to = to
-	say("the service speaks")
+	log.Info("the service speaks")
 	return s, nil
 }
 

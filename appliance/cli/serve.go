@@ -46,7 +46,7 @@ says how the first account is made.`,
 
 func serve(ctx context.Context, f *serviceFlags, spool *spoolFlags, db string, stderr io.Writer) error {
 	notes := &lines{to: stderr}
-	o := f.options(notes.say)
+	o := f.options(daemon.NewLog(notes.say))
 	o.Store, o.Spool = daemon.StoreOptions{Path: db, ReadOnly: true}, spool.dirs()
 	s, err := daemon.OpenService(ctx, o)
 	if err != nil {

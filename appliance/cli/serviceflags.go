@@ -70,7 +70,7 @@ func (f *serviceFlags) check() error {
 }
 
 // options are what the daemon needs for it.
-func (f *serviceFlags) options(say func(string)) daemon.ServiceOptions {
+func (f *serviceFlags) options(log *daemon.Log) daemon.ServiceOptions {
 	o := daemon.ServiceOptions{
 		Version: version().Version,
 		HTTP: daemon.HTTPOptions{
@@ -78,7 +78,7 @@ func (f *serviceFlags) options(say func(string)) daemon.ServiceOptions {
 			Proxies: f.proxies, SessionIdle: f.sessionIdle, SessionMax: f.sessionMax,
 		},
 		Control: f.control, Manager: f.manager, StateDir: f.state, Memory: f.memory, Shutdown: f.shutdown,
-		Say: say,
+		Log: log,
 	}
 	if f.loaded != nil {
 		path := f.config

@@ -70,13 +70,16 @@ func stateError(s *daemon.ServiceStatus) error {
 
 func writeServiceStatus(w io.Writer, _ look, s *daemon.ServiceStatus, now time.Time) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "ringside %s, process %d, running for %s\n", clean(s.Version), s.PID, since(now, s.Started))
+	fmt.Fprintf(&b, "ringside %s%s, process %d, running for %s\n", clean(s.Version), onSensor(s), s.PID, since(now, s.Started))
 	fmt.Fprintf(&b, "state     %s for %s\n", s.Health.State, since(now, s.Health.Since))
 	for _, c := range s.Health.Why {
 		fmt.Fprintf(&b, "          %s (for %s)\n", clean(c.Text), since(now, c.Since))
 	}
 	if s.LastRun != "" {
 		fmt.Fprintf(&b, "before    %s\n", clean(s.LastRun))
+	}
+	for _, p := range s.Pending {
+		fmt.Fprintf(&b, "restart   %s\n", clean(p))
 	}
 	if !s.Ready {
 		b.WriteString("          not ready yet\n")
@@ -105,6 +108,14 @@ func writeServiceStatus(w io.Writer, _ look, s *daemon.ServiceStatus, now time.T
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// onSensor says which sensor it is, if that is known.
+func onSensor(s *daemon.ServiceStatus) string {
+	if s.Name == "" {
+		return ""
+	}
+	return fmt.Sprintf(", sensor %d, %s", s.Sensor, clean(s.Name))
 }
 
 // since is how long ago a time is, to the second.

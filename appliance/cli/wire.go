@@ -62,13 +62,13 @@ func openDaemon(f readFlags, to sink) (engine, error) {
 }
 
 // openReadService makes the service that shows what is read.
-func openReadService(ctx context.Context, f runFlags, to sink, say func(string)) (capturing, error) {
+func openReadService(ctx context.Context, f runFlags, to sink, log *daemon.Log) (capturing, error) {
 	o, err := f.options(to)
 	if err != nil {
 		return nil, err
 	}
 	f.input(&o)
-	so := f.service.options(say)
+	so := f.service.options(log)
 	so.Read, so.Store, so.Spool = &o, f.storeOptions(), f.spool.dirs()
 	s, err := daemon.OpenService(ctx, so)
 	if err != nil {

@@ -349,7 +349,7 @@ func TestDiff(t *testing.T) {
 		"interface = eth1\nmysqlhost = db\nmysqlpassword = a\nsip_ports = 5060": nil,
 		"interface = eth1,eth2\nmysqlhost = db\nmysqlpassword = b\nsipport = 5060-5062\nlog_level = debug": {
 			"interface: eth1 -> eth1,eth2 (needs a restart)", "sipport: 5060 -> 5060-5062",
-			"mysqlpassword: (set) -> (set) (set anew) (needs a restart)", "log_level: info -> debug (needs a restart)"},
+			"mysqlpassword: (set) -> (set) (set anew) (needs a restart)", "log_level: info -> debug"},
 		"mysqlhost = db": {"interface: eth1 -> nothing (needs a restart)", "sipport: 5060 -> auto", "mysqlpassword: (set) -> nothing (needs a restart)"},
 	} {
 		var got []string

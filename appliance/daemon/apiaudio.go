@@ -17,12 +17,13 @@ import (
 type apiAudio struct {
 	s     *Service
 	slots chan struct{}
+	shelf audioShelf
 }
 
 // audioSlots is how many calls are decoded at one time.
 const audioSlots = 2
 
-func newAudio(s *Service) *apiAudio { return &apiAudio{s, make(chan struct{}, audioSlots)} }
+func newAudio(s *Service) *apiAudio { return &apiAudio{s: s, slots: make(chan struct{}, audioSlots)} }
 
 // enter waits for its turn; there is none while too many wait.
 func (a *apiAudio) enter(ctx context.Context) (leave func(), err error) {
@@ -38,6 +39,9 @@ func (a *apiAudio) enter(ctx context.Context) (leave func(), err error) {
 
 // open finds out what there is to hear of a call.
 func (a *apiAudio) open(ctx context.Context, c *record.Call) (*audio.Recording, error) {
+	if r := a.shelf.get(c, time.Now()); r != nil {
+		return r, nil
+	}
 	source := func(ctx context.Context, emit func(*audio.Packet) error) error {
 		var out audio.Packet
 		return a.s.datagrams(ctx, queryOf([]api.CallRef{callRef(c)}, true, true), func(p *frame.Packet) error {
@@ -45,7 +49,11 @@ func (a *apiAudio) open(ctx context.Context, c *record.Call) (*audio.Recording, 
 			return emit(&out)
 		})
 	}
-	return audio.Open(ctx, audio.Call{Packets: source, Streams: c.Streams, Media: c.Media})
+	r, err := audio.Open(ctx, audio.Call{Packets: source, Streams: c.Streams, Media: c.Media})
+	if err == nil {
+		a.shelf.put(c, r, time.Now())
+	}
+	return r, err
 }
 
 // Describe implements api.Audio.
@@ -61,12 +69,15 @@ func (a *apiAudio) Describe(ctx context.Context, c *record.Call) (api.AudioInfo,
 		return out, err
 	}
 	out.Playable, out.Rate, out.Seconds = r.Playable, r.Rate, time.Duration(r.Length).Seconds()
+	out.Why, out.Notes = r.Why, r.Notes
 	if r.Start != 0 {
 		out.Start = time.Unix(0, r.Start).UTC()
 	}
 	for i := range r.Streams {
 		s := &r.Streams[i]
-		out.Streams = append(out.Streams, api.AudioStream{SSRC: s.SSRC, Side: sideOf(s.From), Codec: s.Codec, Playable: s.Playable, Why: s.Why})
+		out.Streams = append(out.Streams, api.AudioStream{
+			SSRC: s.SSRC, Side: sideOf(s.From), Codec: s.Codec, Playable: s.Playable, Why: s.Why, Packets: s.Packets, Lost: s.Lost,
+		})
 	}
 	return out, nil
 }
@@ -116,7 +127,12 @@ func (a *apiAudio) Waveform(ctx context.Context, c *record.Call, points int) (ap
 		return out, playable(err, r)
 	}
 	out.Seconds = time.Duration(w.Length).Seconds()
-	out.Channels = append(out.Channels, api.WaveformChannel{Side: "a", Peaks: shares(w.Caller.Peak)}, api.WaveformChannel{Side: "b", Peaks: shares(w.Called.Peak)})
+	for _, c := range []struct {
+		side  string
+		peaks *audio.Peaks
+	}{{"a", &w.Caller}, {"b", &w.Called}} {
+		out.Channels = append(out.Channels, api.WaveformChannel{Side: c.side, Peaks: shares(c.peaks.Peak), Lost: c.peaks.Lost})
+	}
 	return out, nil
 }
 

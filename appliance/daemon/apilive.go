@@ -128,6 +128,7 @@ func (a *apiLive) Status() api.LiveStatus {
 	for i := range c.Lost {
 		out.Lost += c.Lost[i].Packets
 	}
+	out.Pending = st.Pending
 	for _, w := range st.Health.Why {
 		out.Why = append(out.Why, w.Text)
 	}

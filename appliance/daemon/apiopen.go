@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -12,7 +11,7 @@ import (
 
 // openAPI builds the API over what there is.
 func (s *Service) openAPI() (err error) {
-	o := api.Options{Auth: s.auth, About: s.about, Log: s.logger(slog.LevelWarn)}
+	o := api.Options{Auth: s.auth, About: s.about, Log: s.o.Log.Logger()}
 	if s.store != nil {
 		o.Store = s.store.store
 	}
@@ -29,7 +28,7 @@ func (s *Service) openAPI() (err error) {
 			o.Rules = apiRules{s}
 		}
 	}
-	s.openMetrics(&o)
+	o.Metrics, o.Observe = s.metrics.Handler(), s.observe
 	s.api, err = api.New(o)
 	return err
 }
@@ -42,6 +41,7 @@ func (s *Service) about() api.About {
 		Kernel: kernel(), Started: s.began.UTC(), Store: store.Name(s.o.Store.Path), Previous: s.last, Can: []string{"settings", "bundle"},
 	}
 	out.Host, _ = os.Hostname()
+	out.Sensor, out.SensorName = s.sensor()
 	if s.input != nil {
 		out.Can = append(out.Can, "live")
 	}

@@ -185,7 +185,20 @@ func (s *stored) Mark() int64 {
 
 // callRef names the packets of a call, with the time about it in which some may be.
 func callRef(c *record.Call) api.CallRef {
-	return api.CallRef{CallID: c.CallID, From: c.Start - int64(aroundCall), To: max(c.End, c.Last, c.Start) + int64(aroundCall)}
+	from, to := spanOf(c)
+	return api.CallRef{CallID: c.CallID, From: from - int64(aroundCall), To: to + int64(aroundCall)}
+}
+
+// spanOf is the time of a call. Where the time of day was set back meanwhile, its end
+// is before its beginning.
+func spanOf(c *record.Call) (from, to int64) {
+	from, to = c.Start, max(c.Start, c.End, c.Last)
+	for _, at := range []int64{c.End, c.Last} {
+		if at != 0 {
+			from = min(from, at)
+		}
+	}
+	return from, to
 }
 
 // aroundCall is how much before and behind a call packets of it are looked for.

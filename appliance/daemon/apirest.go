@@ -17,11 +17,14 @@ type apiRules struct{ s *Service }
 // Rules implements api.Rules.
 func (a apiRules) Rules() (text, path string, err error) { return a.s.Rules() }
 
+// Pending implements api.Rules.
+func (a apiRules) Pending() string { return a.s.RulesPending() }
+
 // Check implements api.Rules.
 func (a apiRules) Check(text string) []api.RuleProblem {
-	_, err := rule.Parse(text)
+	set, err := rule.Parse(text)
 	if err == nil {
-		return nil
+		return a.later(set)
 	}
 	var out []api.RuleProblem
 	for _, bad := range ruleErrors(err) {
@@ -31,6 +34,19 @@ func (a apiRules) Check(text string) []api.RuleProblem {
 		out = []api.RuleProblem{{Line: 1, Col: 1, Text: err.Error()}}
 	}
 	return out
+}
+
+// later warns of rules that would hold after a restart only.
+func (a apiRules) later(set *rule.Set) []api.RuleProblem {
+	p := a.s.pipeline()
+	if p == nil || p.record == nil {
+		return nil
+	}
+	x, why := p.record.beyond(set)
+	if x == nil {
+		return nil
+	}
+	return []api.RuleProblem{{Line: max(1, x.Line), Col: 1, Text: why + ": these rules hold after a restart", Warning: true}}
 }
 
 // ruleErrors are all errors of rules that are joined in one.
@@ -51,7 +67,7 @@ func ruleErrors(err error) (out []*rule.Error) {
 func (a apiRules) Put(_ context.Context, text string) error {
 	err := a.s.PutRules(text)
 	if errors.Is(err, errLater) { // they are written, and hold from the next start on
-		a.s.say("capture rules: " + err.Error())
+		a.s.o.Log.Warn("capture rules: " + err.Error())
 		return nil
 	}
 	return err

@@ -88,10 +88,10 @@ func budgetOf(o *LiveOptions, limit int64, from string) (*Budget, error) {
 		rings = defaultRingMemory
 	}
 	add("rings", rings*int64(len(o.Interfaces)), false)
+	if o.Dedicated && (o.Spool != nil || !o.KernelMeter) { // what is recorded, or measured here, comes past the rings
+		add("feeds", rings*int64(len(o.Interfaces)), false)
+	}
 	if o.Spool != nil {
-		if o.Dedicated { // what is recorded comes past the rings
-			add("feeds", rings*int64(len(o.Interfaces)), false)
-		}
 		memory := o.Spool.Memory
 		if memory == 0 {
 			memory = defaultSpoolMemory

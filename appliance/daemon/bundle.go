@@ -62,7 +62,7 @@ func (s *Service) bundleParts() []bundlePart {
 		{"settings.json", func(w io.Writer) error { return indented(w, s.Settings()) }},
 		{"rules.txt", func(w io.Writer) error { text, _, _ := s.Rules(); _, err := io.WriteString(w, text); return err }},
 		{"capture.txt", func(w io.Writer) error {
-			_, err := io.WriteString(w, strings.Join(s.facts(), "\n")+"\n")
+			_, err := io.WriteString(w, strings.Join(s.Describe(), "\n")+"\n")
 			return err
 		}},
 		{"flight.json", func(w io.Writer) error { return s.flight.encode(w, []string{"asked for"}) }},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 
@@ -24,16 +25,47 @@ type ConfigOptions struct {
 
 // configuration is what holds at the moment.
 type configuration struct {
-	mu sync.Mutex // one reload at a time
-	o  ConfigOptions
+	reload sync.Mutex // one at a time
+
+	mu      sync.Mutex
+	o       ConfigOptions
+	first   *config.Config  // of the start
+	waiting []config.Change // since then, that hold after a restart only
+	refused string          // why the last one that was read does not hold; empty: it does
 }
 
-func (c *configuration) open(o ConfigOptions) { c.o = o }
+func (c *configuration) open(o ConfigOptions) { c.o, c.first = o, o.Config }
 
 func (c *configuration) now() *config.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.o.Config
+}
+
+// take makes another configuration the one that holds.
+func (c *configuration) take(now *config.Config) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.o.Config, c.waiting, c.refused = now, nil, ""
+	for _, change := range config.Diff(c.first, now) {
+		if _, flag := c.o.Flags[change.Key]; change.Restart && !flag {
+			c.waiting = append(c.waiting, change)
+		}
+	}
+}
+
+// refuse keeps why another configuration does not hold.
+func (c *configuration) refuse(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused = strings.ReplaceAll(why.Error(), "\n", "; ")
+}
+
+// trouble is why the configuration on disk does not hold; empty if it does.
+func (c *configuration) trouble() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refused
 }
 
 // days says for how many days records are kept, at the moment.
@@ -56,8 +88,8 @@ var ErrNoConfig = errors.New("there is no configuration file: ringside runs by f
 // that does not work, changes nothing and is an error.
 func (s *Service) Reload(context.Context) ([]config.Change, error) {
 	c := &s.config
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.reload.Lock()
+	defer c.reload.Unlock()
 	if c.o.Load == nil {
 		return nil, ErrNoConfig
 	}
@@ -66,11 +98,12 @@ func (s *Service) Reload(context.Context) ([]config.Change, error) {
 	now, report, err := c.o.Load()
 	if err != nil {
 		err = fmt.Errorf("the configuration is refused, the old one holds: %w", err)
-		s.say(strings.ReplaceAll(err.Error(), "\n", "; "))
+		s.o.Log.Error(strings.ReplaceAll(err.Error(), "\n", "; "))
+		c.refuse(err)
 		return nil, err
 	}
 	for _, f := range report.Noteworthy() {
-		s.say("configuration: " + f.String())
+		s.o.Log.Warn("configuration: " + f.String())
 	}
 	var changes []config.Change
 	for _, change := range config.Diff(c.o.Config, now) {
@@ -80,16 +113,17 @@ func (s *Service) Reload(context.Context) ([]config.Change, error) {
 	}
 	if err := s.apply(now, changes); err != nil {
 		err = fmt.Errorf("the configuration is not put into force, the old one holds: %w", err)
-		s.say(err.Error())
+		s.o.Log.Error(err.Error())
+		c.refuse(err)
 		return nil, err
 	}
 	for _, change := range changes {
-		s.say("configuration: " + change.String())
+		s.o.Log.Info("configuration: " + change.String())
 	}
 	if len(changes) == 0 {
-		s.say("configuration: nothing has changed")
+		s.o.Log.Info("configuration: nothing has changed")
 	}
-	c.o.Config = now
+	c.take(now)
 	return changes, nil
 }
 
@@ -115,7 +149,7 @@ func (s *Service) apply(now *config.Config, changes []config.Change) error {
 	}
 	if at := has("rules", "savesip", "savertp", "save-sip-register"); len(at) > 0 || s.rulesChanged(&now.Spool) {
 		if err := s.setRules(&now.Spool); errors.Is(err, errLater) {
-			s.say("capture rules: " + err.Error())
+			s.o.Log.Warn("capture rules: " + err.Error())
 			for _, i := range at {
 				changes[i].Restart = true
 			}
@@ -132,10 +166,29 @@ func (s *Service) apply(now *config.Config, changes []config.Change) error {
 		}
 	}
 	s.shutdown.Store(int64(now.Process.Shutdown))
-	for _, i := range has("name_sensor", "log_level", "log_redact", "status_interval") {
-		changes[i].Restart = true // those who look at them do so once
-	}
+	s.o.Log.Set(now.Log.Level, now.Log.Redact)
+	s.call(now)
 	return nil
+}
+
+// call gives the sensor its name: that of the configuration, or else of the host.
+func (s *Service) call(c *config.Config) {
+	name, _ := os.Hostname()
+	if c != nil && c.Sensor.Name != "" {
+		name = c.Sensor.Name
+	}
+	s.name.Store(&name)
+}
+
+// sensor is the number that is in the records, and the name that people know.
+func (s *Service) sensor() (id uint16, name string) {
+	switch {
+	case s.o.Live != nil:
+		id = s.o.Live.Sensor
+	case s.o.Read != nil:
+		id = s.o.Read.Sensor
+	}
+	return id, *s.name.Load()
 }
 
 // isQuota reports whether a key is a limit of the spool.

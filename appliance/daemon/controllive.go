@@ -86,7 +86,8 @@ func (s *Service) serveLiveCall(w http.ResponseWriter, r *http.Request) {
 	}
 	out := ControlCall{Call: c, Texts: []api.SIPMessage{}}
 	if r.URL.Query().Get("texts") != "no" {
-		ref := api.CallRef{CallID: c.CallID, From: c.Start - int64(liveAround), To: max(c.End, c.Last, c.Start) + int64(liveAround)}
+		from, to := spanOf(c)
+		ref := api.CallRef{CallID: c.CallID, From: from - int64(liveAround), To: to + int64(liveAround)}
 		out.Texts, err = apiPackets{s}.Messages(r.Context(), ref, liveMessages)
 		if err != nil {
 			out.Texts, out.Why = []api.SIPMessage{}, "its messages are not stored"

@@ -3,9 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +20,7 @@ func (s *Service) openAccounts() (err error) {
 	}
 	s.auth, err = auth.Open(auth.Options{
 		Dir: auth.Dir(s.o.StateDir), Memory: limit, Idle: s.o.HTTP.SessionIdle, Absolute: s.o.HTTP.SessionMax,
-		TrustedProxies: s.o.HTTP.Proxies, Log: s.logger(slog.LevelInfo), Refuse: api.Refuse,
+		TrustedProxies: s.o.HTTP.Proxies, Log: s.o.Log.Logger(), Refuse: api.Refuse,
 	})
 	return err
 }
@@ -36,7 +34,7 @@ func (s *Service) handler(context.Context) (http.Handler, error) {
 		for _, path := range []string{"/api/", "/healthz", "/readyz", "/debug/"} {
 			mux.Handle(path, answers)
 		}
-		mux.Handle("/metrics", s.serveMetrics())
+		mux.Handle("/metrics", localOr(s.metrics.Handler(), answers))
 	}
 	mux.Handle("/", web.Handler())
 	return mux, nil
@@ -61,35 +59,13 @@ func kernel() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// setupLines say how the first account is made, while there is none.
-func (s *Service) setupLines() []string {
+// sayHowToBegin says how the first account is made, while there is none: without
+// that line nobody gets in.
+func (s *Service) sayHowToBegin() {
 	if s.auth == nil || s.url() == "" {
-		return nil
+		return
 	}
-	token := s.auth.SetupToken()
-	if token == "" {
-		return nil
+	if token := s.auth.SetupToken(); token != "" {
+		s.o.Log.Always(fmt.Sprintf("there is no account yet: open %s and make the first with the setup token %s", s.url(), token))
 	}
-	return []string{fmt.Sprintf("there is no account yet: open %s and make the first with the setup token %s", s.url(), token)}
-}
-
-// logger is for parts that log: their lines go where those of the service go.
-func (s *Service) logger(least slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(logWriter{s.say}, &slog.HandlerOptions{
-		Level: least,
-		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
-				return slog.Attr{}
-			}
-			return a
-		},
-	}))
-}
-
-// logWriter says what is written, a line at a time.
-type logWriter struct{ say func(string) }
-
-func (w logWriter) Write(b []byte) (int, error) {
-	w.say(strings.TrimRight(string(b), "\n"))
-	return len(b), nil
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -106,10 +106,10 @@ const (
 
 // newServer is a server with limits. Times for a whole request are those of its
 // route: a download may take long.
-func newServer(h http.Handler, say func(string)) *http.Server {
+func newServer(h http.Handler, to *Log) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
-		ErrorLog: log.New(logWriter{say}, "http: ", 0),
+		ErrorLog: slog.NewLogLogger(to.Logger().Handler(), slog.LevelInfo),
 	}
 }
 
@@ -136,7 +136,7 @@ func (s *Service) listen(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.control, s.local = l, newServer(s, s.say)
+		s.control, s.local = l, newServer(s, s.o.Log)
 		ended, end := context.WithCancel(context.WithoutCancel(ctx))
 		s.ended = ended
 		s.local.RegisterOnShutdown(end)
@@ -181,7 +181,10 @@ func (s *Service) listenHTTP(ctx context.Context, addr string) error {
 	if onLoopback && !s.secure { // with TLS the certificate says whose names lead here
 		h = ownHost(s.o.HTTP.Proxies, h)
 	}
-	s.server = newServer(timely(h), s.say)
+	s.server = newServer(timely(h), s.o.Log)
+	if s.api != nil {
+		s.server.RegisterOnShutdown(s.api.End)
+	}
 	return nil
 }
 
@@ -190,7 +193,7 @@ func (s *Service) serve(ctx context.Context) {
 	run := func(name string, serve func() error) {
 		s.wg.Go(func() {
 			if err := serve(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-				s.say(fmt.Sprintf("%s ends: %v", name, err))
+				s.o.Log.Error(fmt.Sprintf("%s ends: %v", name, err))
 			}
 		})
 	}

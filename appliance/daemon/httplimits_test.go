@@ -140,7 +140,7 @@ func TestControlNotSocket(t *testing.T) {
 func TestManagerOnLoopback(t *testing.T) {
 	dir := t.TempDir()
 	for addr, want := range map[string]error{"127.0.0.1:0": nil, "0.0.0.0:0": ErrBadOption, ":0": ErrBadOption} {
-		s, err := OpenService(t.Context(), ServiceOptions{StateDir: filepath.Join(dir, "state"), Manager: addr, Say: func(string) {}})
+		s, err := OpenService(t.Context(), ServiceOptions{StateDir: filepath.Join(dir, "state"), Manager: addr, Log: NewLog(func(string) {})})
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", addr, err, want)
 		}

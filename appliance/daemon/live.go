@@ -82,7 +82,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 	if len(o.Interfaces) == 0 {
 		return nil, errors.New("capture: no interface is named")
 	}
-	o.vxlan = o.VXLANPorts
+	o.vxlan, o.chosen = o.VXLANPorts, o.Filter != ""
 	l := &Live{options: o, began: time.Now()}
 	if o.unnamed, err = mayRecord(o.Spool); err != nil {
 		return nil, err

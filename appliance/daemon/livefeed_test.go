@@ -9,8 +9,8 @@ import (
 	"ringside/dataplane/xdp"
 )
 
-// TestPortFeeds: an interface has feeds where rules may want RTP and the filter runs
-// in the driver, and says so; they are in the ledger from the start.
+// TestPortFeeds: an interface has feeds where rules may want RTP, or user space measures
+// it, and the filter runs in the driver, and says so; they are in the ledger from the start.
 func TestPortFeeds(t *testing.T) {
 	if err := netns.Supported(); err != nil {
 		t.Skip(err)
@@ -29,16 +29,18 @@ func TestPortFeeds(t *testing.T) {
 		o    CaptureOptions
 		want int
 	}{
-		{"recorded", CaptureOptions{Rings: 1, unnamed: xdp.Full}, 1},
-		{"headers, two rings", CaptureOptions{Rings: 2, unnamed: xdp.HeaderOnly}, 2},
-		{"not recorded", CaptureOptions{Rings: 1, unnamed: xdp.Meter}, 0},
-		{"no spool", CaptureOptions{Rings: 1}, 0},
-		{"generic XDP", CaptureOptions{Rings: 1, unnamed: xdp.Full, XDP: "generic"}, 0},
-		{"without", CaptureOptions{Rings: 1, unnamed: xdp.Full, noFeed: true}, 0},
+		{"recorded", CaptureOptions{Rings: 1, KernelMeter: true, unnamed: xdp.Full}, 1},
+		{"headers, two rings", CaptureOptions{Rings: 2, KernelMeter: true, unnamed: xdp.HeaderOnly}, 2},
+		{"not recorded", CaptureOptions{Rings: 1, KernelMeter: true, unnamed: xdp.Meter}, 0},
+		{"no spool", CaptureOptions{Rings: 1, KernelMeter: true}, 0},
+		{"metered in user space", CaptureOptions{Rings: 2}, 2},
+		{"generic XDP", CaptureOptions{Rings: 1, KernelMeter: true, unnamed: xdp.Full, XDP: "generic"}, 0},
+		{"generic XDP, metered in user space", CaptureOptions{Rings: 1, XDP: "generic"}, 0},
+		{"without", CaptureOptions{Rings: 1, KernelMeter: true, unnamed: xdp.Full, noFeed: true}, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := tc.o
-			o.Dedicated, o.KernelMeter, o.RingMemory = true, true, 1<<20
+			o.Dedicated, o.RingMemory = true, 1<<20
 			var p *port
 			if err := l.Do(netns.B, func() (err error) {
 				p, err = openPort(o, l.Side(netns.B).Iface, 0)

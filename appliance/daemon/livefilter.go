@@ -74,8 +74,9 @@ func (p *port) openFilter(o CaptureOptions, index uint16) (socket int, err error
 	to := xdp.Options{
 		Iface: p.name, Index: index, Dedicated: o.Dedicated, Mode: mode, Settings: settings, MeterSlots: slots, Endpoints: o.Endpoints, Unnamed: o.unnamed,
 	}
-	if o.unnamed > xdp.Meter && !o.noFeed {
+	if (o.unnamed > xdp.Meter || !o.KernelMeter) && !o.noFeed {
 		to.Feeds, to.FeedMemory = max(1, o.Rings), cmp.Or(o.RingMemory, defaultRingMemory)
+		to.FeedWhole = o.unnamed == xdp.Full || o.chosen
 	}
 	f, err := xdp.Open(to)
 	if err != nil {
@@ -125,7 +126,10 @@ func (p *port) openFilter(o CaptureOptions, index uint16) (socket int, err error
 		}
 		does = "RTP that nobody records is measured in the kernel"
 	}
-	if p.feeds = f.Feeds(); len(p.feeds) > 0 {
+	switch p.feeds = f.Feeds(); {
+	case len(p.feeds) > 0 && f.Meters() == nil:
+		does = fmt.Sprintf("all RTP is measured in user space, and comes through %d %s past the rings", len(p.feeds), nouns(len(p.feeds), "feed"))
+	case len(p.feeds) > 0:
 		does = fmt.Sprintf("RTP is measured in the kernel, and what is recorded of it comes through %d %s past the rings", len(p.feeds), nouns(len(p.feeds), "feed"))
 	}
 	p.say("%s: filter: %s; %s", p.name, where, does)
@@ -145,7 +149,7 @@ func (k kernelFilter) verdicts() (rows []verdict, steered, arrived uint64, err e
 			verdict: r.Verdict, reason: r.Reason, packets: r.Packets, bytes: r.Bytes,
 			passed:  r.Verdict == xdp.Pass || r.Verdict == xdp.Cut || r.Verdict == xdp.Delivered,
 			metered: r.Metered(),
-			fed:     r.Verdict == xdp.Fed,
+			fed:     r.Verdict == xdp.Fed || r.Verdict == xdp.Handed,
 			lost:    r.Verdict == xdp.Drop && (strings.HasSuffix(r.Reason, "over limit") || r.Reason == "no headroom"),
 		})
 	}

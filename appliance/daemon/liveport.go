@@ -42,6 +42,7 @@ type CaptureOptions struct {
 
 	vxlan   []uint16   // UDP ports of VXLAN
 	unnamed xdp.Policy // the most that the rules may want of RTP; Unknown: nothing is recorded
+	chosen  bool       // an expression chooses among packets: it may look at any of their bytes
 	noFeed  bool       // for tests: what is recorded comes through the rings, as where XDP is not native
 }
 

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,8 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ringside/appliance/api"
-	"ringside/appliance/auth"
 	"ringside/appliance/metrics"
 	"ringside/dataplane/decode"
 	"ringside/dataplane/frame"
@@ -24,10 +23,30 @@ import (
 	"ringside/writer/spool"
 )
 
-// openMetrics makes the page for Prometheus, and has it told of requests.
-func (s *Service) openMetrics(o *api.Options) {
-	s.metrics = metrics.New(figuresOf{s})
-	o.Observe = s.metrics.ObserveRequest
+// openMetrics makes the page for Prometheus, before there is anything to measure.
+func (s *Service) openMetrics() {
+	if s.o.HTTP.Addr != "" {
+		s.metrics = metrics.New(figuresOf{s})
+	}
+}
+
+// timeDisk and timeStore tell the metrics how long writing takes.
+func (s *Service) timeDisk(op spool.Op, took time.Duration) {
+	if s.metrics != nil {
+		s.metrics.ObserveWrite([...]string{spool.Write: "write", spool.Sync: "sync"}[op], took)
+	}
+}
+
+func (s *Service) timeStore(took time.Duration) {
+	if s.metrics != nil {
+		s.metrics.ObserveBatch(took)
+	}
+}
+
+// observe counts an answered request, and says it to who looks for a fault.
+func (s *Service) observe(route string, status int, took time.Duration) {
+	s.metrics.ObserveRequest(route, status, took)
+	s.o.Log.Debug(fmt.Sprintf("api: %s: %d after %v", route, status, took.Round(time.Microsecond)))
 }
 
 // measure counts a call that is over, before anybody else gets its record.
@@ -37,19 +56,10 @@ func (s *Service) measure(c *record.Call) {
 	}
 }
 
-// serveMetrics is the page. Programs of this machine may read it as they are: it
-// names nobody. Others need an account or, as Prometheus has it, an API token; and
-// so does whatever comes through a proxy, which cannot be told from this machine.
-func (s *Service) serveMetrics() http.Handler {
-	page := s.metrics.Handler()
-	known := s.auth.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if auth.From(r.Context()) == nil {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="ringside"`)
-			http.Error(w, "metrics are for this machine, and for API tokens: send one as a bearer token", http.StatusUnauthorized)
-			return
-		}
-		page.ServeHTTP(w, r)
-	}))
+// localOr lets programs of this machine read the page as they are: it names nobody.
+// Others need an account or, as Prometheus has it, an API token; and so does whatever
+// comes through a proxy, which cannot be told from this machine. That is the API's.
+func localOr(page, known http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if local(r) {
 			page.ServeHTTP(w, r)
@@ -86,6 +96,9 @@ type watched struct {
 	of    *decode.Decoder
 	asked atomic.Bool
 	last  atomic.Pointer[decode.Stats]
+	age   atomic.Int64 // of the block that came when it was asked, ns
+	at    atomic.Int64 // when that was, ns since it began; 0: never
+	began time.Time
 }
 
 func (d *watched) Decode(b *frame.Batch) {
@@ -94,6 +107,11 @@ func (d *watched) Decode(b *frame.Batch) {
 		d.asked.Store(false)
 		st := d.of.Stats()
 		d.last.Store(&st)
+		if len(b.Frames) > 0 {
+			now := time.Now()
+			d.age.Store(max(0, now.UnixNano()-b.Frames[0].Time))
+			d.at.Store(max(1, int64(now.Sub(d.began))))
+		}
 	}
 }
 
@@ -101,8 +119,34 @@ func (d *watched) Decode(b *frame.Batch) {
 // of them is at work.
 func (l *Live) watchDecoders() {
 	for i, w := range l.workers {
-		w.decoder.Decoder = &watched{Decoder: w.decoder.Decoder, of: l.decoders[i]}
+		w.decoder.Decoder = &watched{Decoder: w.decoder.Decoder, of: l.decoders[i], began: time.Now()}
 	}
+}
+
+// askDecoders has the decoders say once more what they have counted: with the next
+// block that comes.
+func (l *Live) askDecoders() {
+	for _, w := range l.workers {
+		if d, ok := w.decoder.Decoder.(*watched); ok {
+			d.asked.Store(true)
+		}
+	}
+}
+
+// aged is for how long what a decoder has said of its last block counts.
+const aged = 3 * watchEvery
+
+// blockAge is how old the last block of a worker was when it came, -1 if none came
+// lately.
+func (w *worker) blockAge(now time.Time) time.Duration {
+	d, ok := w.decoder.Decoder.(*watched)
+	if !ok {
+		return -1
+	}
+	if at := d.at.Load(); at == 0 || now.Sub(d.began)-time.Duration(at) > aged {
+		return -1
+	}
+	return time.Duration(d.age.Load())
 }
 
 // figuresOf is metrics.Source.
@@ -120,11 +164,9 @@ func (f figuresOf) Snapshot() metrics.Snapshot {
 		r := &st.Capture.Lost[i]
 		out.Lost = append(out.Lost, metrics.Count{Name: r.Stage, N: r.Packets})
 	}
+	out.Sensor, out.Name = s.sensor()
 	if s.live != nil {
-		out.Sensor = s.o.Live.Sensor
 		out.Interfaces, out.Decode = s.live.interfaceFigures(), s.live.decodeErrors()
-	} else if s.read != nil {
-		out.Sensor = s.o.Read.Sensor
 	}
 	if s.input != nil {
 		fl := s.input.flows().Stats()
@@ -141,14 +183,18 @@ func (f figuresOf) Snapshot() metrics.Snapshot {
 // from the rings.
 func (l *Live) interfaceFigures() []metrics.Interface {
 	rows, _ := l.ledger.snapshot()
+	now := time.Now()
 	out := make([]metrics.Interface, 0, len(l.ports))
 	for _, p := range l.ports {
 		text, _ := p.rings.State()
-		i := metrics.Interface{Name: p.name, Up: text == ""}
+		i := metrics.Interface{Name: p.name, Up: text == "", Speed: p.speed()}
 		for k := range rows {
 			r := &rows[k]
 			switch {
 			case r.Interface != p.name:
+			case r.Stage == StageNIC && (r.Reason == "received" || r.Reason == "sent"):
+				i.Packets += r.Packets
+				i.Bytes += r.Bytes
 			case r.Stage == StageFilter:
 				verdict, _, _ := strings.Cut(r.Reason, " ")
 				i.Verdicts = append(i.Verdicts, metrics.Count{Name: verdict, N: r.Packets})
@@ -156,9 +202,10 @@ func (l *Live) interfaceFigures() []metrics.Interface {
 				i.Dropped += r.Packets
 			}
 		}
+		readers := l.readers(p)
 		set, real := p.rings.(ringSet)
-		for _, r := range ringsOf(l, p, nil) {
-			ring := metrics.Ring{Packets: r.Packets, Drops: r.Drops, Fill: r.Fill}
+		for n, r := range ringsOf(l, p, nil) {
+			ring := metrics.Ring{Packets: r.Packets, Drops: r.Drops, Fill: r.Fill, Age: readers[n].blockAge(now)}
 			if real {
 				ring.Freezes = set.Ring(r.Number).Stats().Freezes
 			}
@@ -169,15 +216,40 @@ func (l *Live) interfaceFigures() []metrics.Interface {
 	return out
 }
 
-// decodeErrors are frames without a packet, as far as the decoders have said. They
-// are asked to say so again for the next time.
+// readers are the workers of an interface, by ring.
+func (l *Live) readers(p *port) (out []*worker) {
+	for _, w := range l.workers {
+		if w.port == p {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// speed is that of the link in bytes a second; 0 where it is not known.
+func (p *port) speed() float64 {
+	if p.card == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen {
+		return 0
+	}
+	st, err := p.card.State()
+	if err != nil {
+		return 0
+	}
+	return float64(max(0, st.Speed)) * 1e6 / 8
+}
+
+// decodeErrors are frames without a packet, as far as the decoders have said.
 func (l *Live) decodeErrors() (out []metrics.Count) {
 	for _, w := range l.workers {
 		d, ok := w.decoder.Decoder.(*watched)
 		if !ok {
 			continue
 		}
-		d.asked.Store(true)
 		st := d.last.Load()
 		if st == nil {
 			continue
@@ -225,6 +297,7 @@ func (s *Service) spoolFigures(r *recording) *metrics.Spool {
 		out.Failed += st.Lost[c].Packets
 		out.Discarded += st.Dropped[c].Packets
 		out.Reach[c] = metrics.Reach{Class: c.String(), Lasts: st.Forecast[c].Lasts}
+		out.Packed = append(out.Packed, metrics.Packing{Class: c.String(), Plain: st.Plain[c], Packed: st.Packed[c]})
 	}
 	if len(s.o.Spool) == 0 {
 		return out

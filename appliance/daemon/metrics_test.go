@@ -33,9 +33,17 @@ func TestServiceMetrics(t *testing.T) {
 		`ringside_sip_messages_total{transport="udp"}`, `ringside_sip_requests_total{method="INVITE"}`, `ringside_sip_responses_total{class="2xx"}`,
 		"ringside_rtp_packets_total", "ringside_spool_up", "ringside_spool_free_bytes", "ringside_store_up",
 		`ringside_calls_total{outcome="answered"}`, "ringside_call_mos_count", "ringside_call_setup_seconds_count",
-		`ringside_writer_queue_limit_bytes{queue="spool"}`,
+		`ringside_writer_queue_limit_bytes{queue="spool"}`, `ringside_spool_write_seconds_count{op="write"}`, `ringside_spool_write_seconds_count{op="sync"}`,
+		`ringside_compress_ratio{class="sip"}`, "ringside_cdr_batch_seconds_count",
 	} {
 		eventually(t, name+" is above 0", func() bool { return sample(name) > 0 })
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name := `ringside_sensor_info{name="` + host + `",sensor="0"}`; sample(name) != 1 {
+		t.Errorf("the page lacks %s", name)
 	}
 	for _, name := range []string{`ringside_calls_active{sensor="0"}`, `ringside_ring_drops_total{iface="made-up0",ring="0"}`, "ringside_cdr_pending", "ringside_ledger_gaps"} {
 		if sample(name) < 0 {
@@ -93,7 +101,7 @@ func TestMetricsNeedAnAccount(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := httptest.NewRequest("GET", "/metrics", nil)
-			r.RemoteAddr = "192.0.2.7:4711"
+			r.RemoteAddr, r.Host = "192.0.2.7:4711", "127.0.0.1:8080"
 			if tc.bearer != "" {
 				r.Header.Set("Authorization", "Bearer "+tc.bearer)
 			}
@@ -101,7 +109,7 @@ func TestMetricsNeedAnAccount(t *testing.T) {
 				r.Header.Set("Cookie", tc.cookie)
 			}
 			w := httptest.NewRecorder()
-			s.serveMetrics().ServeHTTP(w, r)
+			s.server.Handler.ServeHTTP(w, r)
 			if w.Code != tc.want {
 				t.Errorf("status %d, want %d: %s", w.Code, tc.want, w.Body)
 			}

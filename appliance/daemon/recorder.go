@@ -27,6 +27,8 @@ type SpoolOptions struct {
 	Quota     SpoolQuota
 	Cold      []SpoolDir // where segments go that are beyond the quota
 
+	timed func(spool.Op, time.Duration) // is told how long the disk takes; may be nil
+
 	// Wait makes a reader of files wait for the disk where a live capture would
 	// have to give packets up.
 	Wait bool
@@ -43,8 +45,11 @@ type recording struct {
 	memory []byte // for copies of frames, outside of the Go heap
 	wait   bool
 
+	start *rule.Set // rules that memory and the filter in the kernel were set up for
+
 	mu         sync.Mutex
-	text, path string // of the rules that hold
+	text, path string // of the rules
+	pending    string // why they hold after a restart only; empty: they hold
 }
 
 // openRecording opens the spool, and gives the shards their way to it.
@@ -61,7 +66,7 @@ func openRecording(o SpoolOptions, to *flow.Options) (*recording, error) {
 	s, err := spool.Open(spool.Options{
 		Dir: o.Dir, Memory: memory - memory/2, Shards: to.Workers,
 		Section: pcap.Section{App: "ringside"},
-		Limits:  o.Quota, Tiers: o.Cold, AllowRoot: o.AllowRoot,
+		Limits:  o.Quota, Tiers: o.Cold, AllowRoot: o.AllowRoot, Timed: o.timed,
 	})
 	if errors.Is(err, fs.ErrNotExist) { // a directory made here could be that below a lost mount
 		err = fmt.Errorf("%w: make the directory first", err)
@@ -69,7 +74,7 @@ func openRecording(o SpoolOptions, to *flow.Options) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recording{spool: s, wait: o.Wait, text: text, path: o.RulesFile}
+	r := &recording{spool: s, wait: o.Wait, start: rules, text: text, path: o.RulesFile}
 	if r.memory, err = unix.Mmap(-1, 0, int(held), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("map %s for frames that may be stored: %w", spool.Bytes(held), err)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -15,8 +16,8 @@ import (
 // errLater is why rules hold after a restart only.
 var errLater = errors.New("they hold after a restart")
 
-// Rules is the text of the capture rules that hold, and the file that it is in:
-// empty where there is none.
+// Rules is the text of the capture rules, and the file that it is in: empty where
+// there is none. RulesPending says whether they hold.
 func (s *Service) Rules() (text, path string, err error) {
 	p := s.pipeline()
 	if p == nil || p.record == nil {
@@ -25,6 +26,33 @@ func (s *Service) Rules() (text, path string, err error) {
 	p.record.mu.Lock()
 	defer p.record.mu.Unlock()
 	return p.record.text, p.record.path, nil
+}
+
+// RulesPending is why the rules hold after a restart only; empty where they hold.
+func (s *Service) RulesPending() string {
+	p := s.pipeline()
+	if p == nil || p.record == nil {
+		return ""
+	}
+	p.record.mu.Lock()
+	defer p.record.mu.Unlock()
+	return p.record.pending
+}
+
+// beyond is the first rule that wants more of RTP, or looks back further, than the
+// capture was set up for when it started, with what it is; nil if none does.
+func (r *recording) beyond(set *rule.Set) (*rule.Rule, string) {
+	if most := r.start.MayWant(rule.RTP); set.MayWant(rule.RTP) > most {
+		for _, x := range append(set.Rules(), *set.Default()) {
+			if x.Want[rule.RTP] > most {
+				return &x, fmt.Sprintf("%s wants more of RTP (%s) than any rule did at the start (%s)", x.Name, x.Want[rule.RTP], most)
+			}
+		}
+	}
+	if set.LookBack() > r.start.LookBack() {
+		return set.Default(), fmt.Sprintf("a rule looks back further (%v) than any did at the start (%v)", set.LookBack(), r.start.LookBack())
+	}
+	return nil, ""
 }
 
 // CheckRules says what is wrong with a text of rules.
@@ -74,16 +102,34 @@ func (s *Service) putRules(set *rule.Set, text, path string) error {
 	if p == nil || p.record == nil {
 		return nil
 	}
-	if err := p.group.SetRules(set); err != nil {
-		if errors.Is(err, flow.ErrRulesWantMore) {
-			return fmt.Errorf("%w: %w", errLater, err)
-		}
+	pending := ""
+	err := p.group.SetRules(set)
+	switch {
+	case errors.Is(err, flow.ErrRulesWantMore):
+		_, why := p.record.beyond(set)
+		pending = why + ": restart ringside to use these rules; until then those of before hold"
+		err = fmt.Errorf("%w: %s", errLater, pending)
+	case err != nil:
 		return err
 	}
 	p.record.mu.Lock()
 	defer p.record.mu.Unlock()
-	p.record.text, p.record.path = text, path
-	return nil
+	p.record.text, p.record.path, p.record.pending = text, path, pending
+	return err
+}
+
+// pending lists what was changed and holds after a restart only.
+func (s *Service) pending() (out []string) {
+	c := &s.config
+	c.mu.Lock()
+	for _, change := range c.waiting {
+		out = append(out, fmt.Sprintf("%s: %s", change.Key, cmp.Or(change.New, "nothing")))
+	}
+	c.mu.Unlock()
+	if why := s.RulesPending(); why != "" {
+		out = append(out, "capture rules: "+why)
+	}
+	return out
 }
 
 // rulesText reads the rules that a configuration names.

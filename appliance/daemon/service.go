@@ -40,7 +40,7 @@ type ServiceOptions struct {
 
 	Config ConfigOptions
 
-	Say func(string) // lines for the log; nil: nobody listens
+	Log *Log // nil: nobody reads it
 }
 
 // BuildInfo says what the program was built from.
@@ -101,10 +101,11 @@ type Service struct {
 	rates    lastStatus // of the second
 	period   lastStatus // of Lately
 	current  atomic.Pointer[ServiceStatus]
-	stalled  atomic.Int64 // when workers were found to stand still, ns since the epoch; 0: they move
+	stalled  atomic.Int64 // when workers were found to stand still, ns since it began; 0: they move
 	ready    atomic.Bool
-	shutdown atomic.Int64 // the longest that the end may take, ns
-	over     atomic.Bool  // the capture has ended: its shards answer no more, and its spool is closed
+	name     atomic.Pointer[string] // of the sensor
+	shutdown atomic.Int64           // the longest that the end may take, ns
+	over     atomic.Bool            // the capture has ended: its shards answer no more, and its spool is closed
 
 	listeners
 	wg sync.WaitGroup
@@ -114,6 +115,7 @@ type Service struct {
 type answers interface {
 	Handler() http.Handler
 	LocalHandler(user string) http.Handler
+	End()
 }
 
 // tally counts records that tell something of the mirror ports, by minute.
@@ -126,6 +128,7 @@ func OpenService(ctx context.Context, o ServiceOptions) (*Service, error) {
 	s := &Service{o: o, began: time.Now(), notify: newNotifier()}
 	s.health.idle = o.Live == nil && o.Read == nil
 	s.flight.dir = o.StateDir
+	s.call(o.Config.Config)
 	s.shutdown.Store(int64(cmp.Or(o.Shutdown, defaultShutdown)))
 	if err := s.open(ctx); err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
@@ -151,10 +154,11 @@ func (s *Service) open(ctx context.Context) (err error) {
 			return err
 		}
 		limitHeap(s.budget)
-		s.say(s.budget.String())
+		s.o.Log.Info(s.budget.String())
 	}
 	s.config.open(s.o.Config)
-	if s.store, err = openKeeping(ctx, &s.o.Store); err != nil {
+	s.openMetrics()
+	if s.store, err = openKeeping(ctx, &s.o.Store, s.timeStore); err != nil {
 		return err
 	}
 	if s.o.HTTP.Addr != "" {
@@ -205,6 +209,9 @@ func (s *Service) tee(o *ReadOptions) {
 	o.Event = then(o.Event, func(r *record.Event) { s.store.take(r) })
 	o.Link = then(o.Link, func(r *record.Link) { s.store.take(r) })
 	o.Quality = then(o.Quality, func(r *record.QualityReport) { s.store.take(r) })
+	if o.Spool != nil {
+		o.Spool.timed = s.timeDisk
+	}
 	s.tap.sensor = o.Sensor
 	if o.Message == nil {
 		o.Message = s.tap.message
@@ -224,9 +231,10 @@ func then[T any](first, second func(*T)) func(*T) {
 func (s *Service) Run(ctx context.Context) error {
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	s.sayHowToBegin()
 	s.serve(beside)
 	if s.store != nil && s.store.writer != nil {
-		s.wg.Go(func() { s.store.maintain(beside, s.config.days(s.o.Store.Days), s.say) })
+		s.wg.Go(func() { s.store.maintain(beside, s.config.days(s.o.Store.Days), s.o.Log) })
 	}
 	s.wg.Go(func() { s.watch(beside) })
 	err := s.capture(ctx)
@@ -260,7 +268,7 @@ func (s *Service) capture(ctx context.Context) error {
 	select {
 	case err := <-done:
 		if s.read != nil && ctx.Err() == nil && err == nil && s.serves() {
-			s.say("everything is read; what was found stays here until the service is ended")
+			s.o.Log.Info("everything is read; what was found stays here until the service is ended")
 			s.health.setIdle()
 			<-ctx.Done()
 		}
@@ -292,12 +300,6 @@ func (s *Service) closeAll(ctx context.Context) error {
 // within is the longest that the end may take.
 func (s *Service) within() time.Duration { return time.Duration(s.shutdown.Load()) }
 
-func (s *Service) say(line string) {
-	if s.o.Say != nil {
-		s.o.Say(line)
-	}
-}
-
 // openState reads what the run before has left, and begins anew.
 func (s *Service) openState() error {
 	if s.o.StateDir != "" {
@@ -307,7 +309,7 @@ func (s *Service) openState() error {
 	}
 	kills := oomKills(cgroupDir())
 	if s.last = previousRun(s.o.StateDir, bootID(), kills); s.last != "" {
-		s.say(s.last)
+		s.o.Log.Warn(s.last)
 	}
 	s.run = runState{
 		Version: s.o.Version, PID: pid(), Boot: bootID(), Started: s.began.UTC(), Updated: s.began.UTC(),
@@ -318,12 +320,8 @@ func (s *Service) openState() error {
 
 func (s *Service) saveState() error { return s.run.save(s.o.StateDir) }
 
-// Describe says in lines for people what the service consists of, and how the
-// first account is made. The latter is for the log alone.
-func (s *Service) Describe() []string { return append(s.facts(), s.setupLines()...) }
-
-// facts are what the service consists of.
-func (s *Service) facts() []string {
+// Describe says in lines for people what the service consists of.
+func (s *Service) Describe() []string {
 	var out []string
 	if s.input != nil {
 		out = s.input.Describe()
@@ -357,7 +355,8 @@ func (s *Service) Status() ServiceStatus {
 	if st := s.current.Load(); st != nil {
 		return *st
 	}
-	return ServiceStatus{Version: s.o.Version, Health: s.health.now(), Started: s.began}
+	id, name := s.sensor()
+	return ServiceStatus{Version: s.o.Version, Sensor: id, Name: name, Health: s.health.now(), Started: s.began}
 }
 
 // Lately is Status with rates since Lately was called last.

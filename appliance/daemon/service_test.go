@@ -3,7 +3,6 @@ package daemon
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,192 +13,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"ringside/appliance/config"
-	"ringside/bench/traffic"
 )
-
-// said are the lines of a service.
-type said struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (s *said) say(line string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lines = append(s.lines, line)
-}
-
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Join(s.lines, "\n")
-}
-
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("waited for a minute: " + what)
-		}
-	}
-}
-
-// running is a service that runs.
-type running struct {
-	*Service
-	t     *testing.T
-	said  *said
-	end   context.CancelFunc
-	ended chan error
-}
-
-// serving runs a service in the background. What is not set is put below dir.
-func serving(t *testing.T, dir string, o ServiceOptions) *running {
-	t.Helper()
-	r := &running{t: t, said: new(said), ended: make(chan error, 1)}
-	o.Version, o.StateDir, o.Say = "test", filepath.Join(dir, "state"), r.said.say
-	if o.Control == "" {
-		o.Control = filepath.Join(dir, "c.sock")
-	}
-	var err error
-	if r.Service, err = OpenService(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	ctx, end := context.WithCancel(context.Background())
-	r.end = end
-	go func() { r.ended <- r.Service.Run(ctx) }()
-	t.Cleanup(end)
-	return r
-}
-
-// stop ends the service in order.
-func (r *running) stop() {
-	r.t.Helper()
-	r.end()
-	select {
-	case err := <-r.ended:
-		if err != nil {
-			r.t.Errorf("the service ended with: %v\n%s", err, r.said)
-		}
-	case <-time.After(time.Minute):
-		r.t.Fatal("the service does not end")
-	}
-}
-
-func (r *running) control() *Control { return NewControl(r.o.Control) }
-
-// web asks the port of the web UI as somebody with a cookie.
-func (r *running) web(method, path, cookie, body string) (int, http.Header, []byte) {
-	r.t.Helper()
-	req, err := http.NewRequest(method, strings.TrimSuffix(r.url(), "/")+path, strings.NewReader(body))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if cookie != "" {
-		req.Header.Set("Cookie", cookie)
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
-	res, err := client.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		r.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return res.StatusCode, res.Header, b
-}
-
-// login makes the first account, with a right to hear, and returns its cookie.
-func (r *running) login() string {
-	r.t.Helper()
-	body := fmt.Sprintf(`{"token":%q,"user":"admin","password":"correct horse battery"}`, r.auth.SetupToken())
-	status, h, b := r.web("POST", "/api/v1/setup", "", body)
-	if status != http.StatusCreated {
-		r.t.Fatalf("setup: %d %s", status, b)
-	}
-	cookie, _, _ := strings.Cut(h.Get("Set-Cookie"), ";")
-	status, _, b = r.web("PATCH", "/api/v1/users/admin", cookie, `{"roles":["admin","analyst","listener","operator"]}`)
-	if status != http.StatusOK {
-		r.t.Fatalf("more roles: %d %s", status, b)
-	}
-	status, h, b = r.web("POST", "/api/v1/session", "", `{"user":"admin","password":"correct horse battery"}`)
-	if status != http.StatusOK {
-		r.t.Fatalf("login: %d %s", status, b)
-	}
-	cookie, _, _ = strings.Cut(h.Get("Set-Cookie"), ";")
-	return cookie
-}
-
-// get asks for JSON.
-func (r *running) get(path, cookie string, to any) {
-	r.t.Helper()
-	status, _, b := r.web("GET", path, cookie, "")
-	if status != http.StatusOK {
-		r.t.Fatalf("%s: %d %s", path, status, b)
-	}
-	if err := json.Unmarshal(b, to); err != nil {
-		r.t.Fatalf("%s: %v in %s", path, err, b)
-	}
-}
-
-// capturing are the options of a service that captures a file from rings that are
-// made up, into a store and a spool.
-func capturingFile(t *testing.T, dir string) (ServiceOptions, *fakeRings) {
-	t.Helper()
-	g, err := traffic.New(traffic.Options{Seed: 5, Calls: 40, Rate: 2, RTCP: true, Talk: traffic.Length{Mean: 2 * time.Second}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "calls.pcap")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	totals, err := g.Run(t.Context(), f, nil)
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	rings := openFake(t, path, 1, totals.Frames)
-	spool := filepath.Join(dir, "spool")
-	if err := os.MkdirAll(spool, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	quota := SpoolQuota{Total: 1 << 30, Reserve: 1 << 20}
-	return ServiceOptions{
-		Live: &LiveOptions{
-			ReadOptions:    ReadOptions{Spool: &SpoolOptions{Dir: spool, AllowRoot: true, Memory: 16 << 20, Quota: quota}},
-			CaptureOptions: CaptureOptions{RingMemory: 1 << 20},
-			Interfaces:     []string{"made-up0"}, open: rings.port(0),
-		},
-		Store: StoreOptions{Path: filepath.Join(dir, "calls.db"), Queue: filepath.Join(dir, "queue")},
-		Spool: []SpoolDir{{Dir: spool, Limits: quota}},
-		HTTP:  HTTPOptions{Addr: "127.0.0.1:0"}, Manager: "127.0.0.1:0",
-	}, rings
-}
-
-// fds is how many descriptors this process has open.
-func fds(t *testing.T) int {
-	t.Helper()
-	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the runtime's own come with the first socket
-		l.Close()
-	}
-	list, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip(err)
-	}
-	return len(list)
-}
 
 // A service captures, keeps and serves: what came from the rings is seen through
 // the API, with its messages, its quality over time, its sound and its packets. When
@@ -238,9 +56,38 @@ func TestService(t *testing.T) {
 	s.checkCall("/api/v1/calls/"+oldest.ID, cookie, oldest.CallID)
 	s.checkSpool(cookie)
 	s.checkManager()
+	ended := s.follow("/api/v1/live/status", cookie)
 	s.stop()
+	if err := <-ended; err != nil {
+		t.Errorf("a stream of events is cut off at the end: %v", err)
+	}
 	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
 	eventually(t, "no descriptor is left", func() bool { return fds(t) <= open })
+}
+
+// follow reads a stream of events from its first byte on, and says how it ended.
+func (r *running) follow(path, cookie string) <-chan error {
+	r.t.Helper()
+	req, err := http.NewRequest("GET", strings.TrimSuffix(r.url(), "/")+path, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Cookie", cookie)
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := res.Body.Read(make([]byte, 1)); err != nil {
+		r.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		defer res.Body.Close()
+		_, err := io.Copy(io.Discard, res.Body)
+		ended <- err
+	}()
+	return ended
 }
 
 // checkCall looks at all that there is of a call.
@@ -459,7 +306,7 @@ func TestServiceReload(t *testing.T) {
 		return out, err
 	}
 
-	write("interface = made-up0\nmaxpoolsize = 2GiB\nspool_reserve = 1MiB\nringbuffer = 2MiB\nsavertp = header\ncleandatabase = 5\nid_sensor = 9\n")
+	write("interface = made-up0\nmaxpoolsize = 2GiB\nspool_reserve = 1MiB\nringbuffer = 2MiB\nsavertp = header\ncleandatabase = 5\nid_sensor = 9\nname_sensor = north\nlog_level = debug\nlog_redact = yes\n")
 	changes, err := reload()
 	if err != nil {
 		t.Fatal(err)
@@ -468,7 +315,7 @@ func TestServiceReload(t *testing.T) {
 	for _, c := range changes {
 		restart[c.Key] = c.Restart
 	}
-	if want := map[string]bool{"maxpoolsize": false, "ringbuffer": true, "savertp": false, "cleandatabase": false}; fmt.Sprint(restart) != fmt.Sprint(want) {
+	if want := map[string]bool{"maxpoolsize": false, "ringbuffer": true, "savertp": false, "cleandatabase": false, "name_sensor": false, "log_level": false, "log_redact": false}; fmt.Sprint(restart) != fmt.Sprint(want) {
 		t.Errorf("changes: %v, want %v", restart, want)
 	}
 	if text, _, _ := s.Rules(); !strings.Contains(text, "rtp header") {
@@ -484,6 +331,15 @@ func TestServiceReload(t *testing.T) {
 		t.Errorf("not said:\n%s", got)
 	}
 
+	if got := s.said.String(); !strings.Contains(got, "api: ") {
+		s.get("/healthz", "", new(struct{}))
+		eventually(t, "requests are said", func() bool { return strings.Contains(s.said.String(), "api: /healthz: 200 after") })
+	}
+	eventually(t, "the status has what waits, and the name", func() bool {
+		st := s.Status()
+		return st.Name == "north" && fmt.Sprint(st.Pending) == "[ringbuffer: 2MiB]"
+	})
+
 	for name, bad := range map[string]string{
 		"no such key": "interfaces = eth1\n",
 		"too much":    "interface = made-up0\nmaxpoolsize = 900TiB\n",
@@ -494,6 +350,10 @@ func TestServiceReload(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	eventually(t, "the status says what is wrong with the configuration", func() bool {
+		st := s.Status()
+		return st.Health.State == StateDegraded && strings.Contains(fmt.Sprint(st.Health.Why), "the old one holds")
+	})
 	if now := s.config.now(); now.Spool.Quota.Total != 2<<30 {
 		t.Errorf("what was refused holds: %d", now.Spool.Quota.Total)
 	}

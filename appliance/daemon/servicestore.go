@@ -37,7 +37,7 @@ type keeping struct {
 }
 
 // openKeeping opens the store. A server that is away may come later.
-func openKeeping(ctx context.Context, o *StoreOptions) (*keeping, error) {
+func openKeeping(ctx context.Context, o *StoreOptions, timed func(time.Duration)) (*keeping, error) {
 	if o.Path == "" {
 		return nil, nil
 	}
@@ -52,7 +52,7 @@ func openKeeping(ctx context.Context, o *StoreOptions) (*keeping, error) {
 	if _, err := s.Maintain(ctx, time.Now(), 0); err != nil && !store.Away(err) {
 		return nil, errors.Join(err, s.Close())
 	}
-	w := store.WriterOptions{Patient: o.Patient}
+	w := store.WriterOptions{Patient: o.Patient, Timed: timed}
 	if o.Queue != "" {
 		if w.Overflow, err = store.OpenOverflow(store.OverflowOptions{Dir: o.Queue, MaxBytes: o.QueueBytes}); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -123,7 +123,7 @@ const maintainEvery = time.Hour
 
 // maintain keeps the store in order until ctx ends: days says how many days of
 // records are kept, 0 for all.
-func (k *keeping) maintain(ctx context.Context, days func() int, say func(string)) {
+func (k *keeping) maintain(ctx context.Context, days func() int, to *Log) {
 	tick := time.NewTicker(maintainEvery)
 	defer tick.Stop()
 	for {
@@ -132,9 +132,9 @@ func (k *keeping) maintain(ctx context.Context, days func() int, say func(string
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			say(fmt.Sprintf("old records were not removed: %v", err))
+			to.Warn(fmt.Sprintf("old records were not removed: %v", err))
 		case m.Rows > 0 || m.Partitions > 0:
-			say(fmt.Sprintf("removed %d old rows and %d partitions of the store", m.Rows, m.Partitions))
+			to.Info(fmt.Sprintf("removed %d old rows and %d partitions of the store", m.Rows, m.Partitions))
 		}
 		select {
 		case <-ctx.Done():

@@ -14,10 +14,13 @@ import (
 type ServiceStatus struct {
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
+	Sensor  uint16    `json:"sensor"` // its number, as in the records
+	Name    string    `json:"name"`   // what people call it
 	Started time.Time `json:"started"`
 	Time    time.Time `json:"time"`
 
 	Health  Health      `json:"health"`
+	Pending []string    `json:"pending,omitempty"` // changes that hold after a restart only
 	Ready   bool        `json:"ready"`
 	LastRun string      `json:"previous_run,omitempty"` // how it ended, if not in order
 	Capture Status      `json:"capture"`
@@ -63,7 +66,7 @@ func (s *Service) watch(ctx context.Context) {
 			saved = now
 			s.run.Updated, s.run.State, s.run.Memory, s.run.Status = now.UTC(), st.Health.State, st.Capture.Memory, st.line()
 			if err := s.saveState(); err != nil {
-				s.say(err.Error())
+				s.o.Log.Error(err.Error())
 			}
 		}
 		select {
@@ -80,11 +83,19 @@ func (s *Service) look(ctx context.Context, now time.Time) ServiceStatus {
 		Version: s.o.Version, PID: pid(), Started: s.began, Time: now, LastRun: s.last, Budget: s.budget,
 		Store: s.store.look(now), Heap: heapBytes(), URL: s.url(), Ready: s.ready.Load(),
 	}
+	st.Sensor, st.Name = s.sensor()
+	st.Pending = s.pending()
 	st.Capture.Spool, st.Capture.Memory = -1, residentBytes()
 	if s.input != nil {
 		st.Capture = s.input.statusSince(&s.rates)
 	}
+	if s.live != nil {
+		s.live.askDecoders()
+	}
 	found := conditions(&st.Capture, st.Store)
+	if why := s.config.trouble(); why != "" {
+		found = append(found, Condition{Key: "config", Text: why})
+	}
 	if s.live != nil && !s.over.Load() {
 		s.probe(ctx, now)
 		found = append(found, s.mirrorFaults(now)...)
@@ -108,13 +119,17 @@ func (s *Service) alarm(now time.Time, h Health) {
 	for _, c := range h.Why {
 		why = append(why, c.Text)
 	}
-	s.say(h.State + ": " + strings.Join(why, "; "))
+	tell := s.o.Log.Warn
+	if h.State == StateFailing {
+		tell = s.o.Log.Error
+	}
+	tell(h.State + ": " + strings.Join(why, "; "))
 	path, err := s.flight.write(now, why)
 	switch {
 	case err != nil:
-		s.say(err.Error())
+		s.o.Log.Error(err.Error())
 	case path != "":
-		s.say("the last minutes are in " + path)
+		s.o.Log.Info("the last minutes are in " + path)
 	}
 }
 
@@ -125,14 +140,14 @@ func (s *Service) probe(ctx context.Context, now time.Time) {
 	if s.live.group.Silent(ctx) == 0 {
 		s.stalled.Store(0)
 	} else {
-		s.stalled.CompareAndSwap(0, now.UnixNano())
+		s.stalled.CompareAndSwap(0, max(1, int64(now.Sub(s.began))))
 	}
 }
 
 // movesAt reports whether the workers move, or have not stood still for long.
 func (s *Service) movesAt(now time.Time) bool {
-	at := s.stalled.Load()
-	return at == 0 || now.UnixNano()-at < int64(standstill)
+	at := s.stalled.Load() // not by the time of day, which may be set meanwhile
+	return at == 0 || int64(now.Sub(s.began))-at < int64(standstill)
 }
 
 // isReady reports whether the first ring is live and records are kept: by the

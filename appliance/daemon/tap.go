@@ -121,36 +121,74 @@ func (t *tap) change(f func([]*listener) []*listener) {
 // liveCalls are the calls that go on, asked for at most once a second, however many
 // look.
 type liveCalls struct {
-	mu    sync.Mutex
-	calls []LiveCall
-	open  int
-	at    time.Time
+	mu     sync.Mutex
+	calls  []LiveCall
+	open   int
+	at     time.Time
+	asking chan struct{} // closed with the answer; nil: nobody asks
 }
 
-// What is asked for at the most, and how long the shards have to answer.
+// What is asked for at the most, and how long the shards have to answer. A capture
+// that is busy answers late: who has an answer of a moment ago does not wait for it.
 const (
-	liveMost = 5_000
-	liveAge  = time.Second
-	liveWait = 500 * time.Millisecond
+	liveMost  = 5_000
+	liveAge   = time.Second
+	liveStale = 10 * time.Second // an older answer is none
+	liveWait  = 2 * time.Second
+	liveFirst = 500 * time.Millisecond // for who has no answer at all
+	liveNext  = 20 * time.Millisecond
 )
 
-// get is the calls as of a moment at most two seconds ago. The slice is not changed
-// any more.
+// get is the calls as of a moment at most two seconds ago; longer ago where the
+// capture is too busy to answer. The slice is not changed any more.
 func (l *liveCalls) get(s *Service) ([]LiveCall, time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	now := time.Now()
 	if s.input == nil || s.over.Load() {
 		return nil, now
 	}
-	if now.Sub(l.at) < liveAge {
+	l.mu.Lock()
+	age := now.Sub(l.at)
+	if age < liveAge {
+		defer l.mu.Unlock()
 		return l.calls, l.at
 	}
+	if l.asking == nil {
+		l.asking = make(chan struct{})
+		go l.ask(s, l.asking)
+	}
+	answer := l.asking
+	l.mu.Unlock()
+
+	patience := liveNext
+	if age >= liveStale {
+		patience = liveFirst
+	}
+	select {
+	case <-answer:
+	case <-time.After(patience):
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.at) >= liveStale { // nobody has answered
+		return nil, now
+	}
+	return l.calls, l.at
+}
+
+// ask asks the shards once. An answer that is not of all of them takes the place of
+// an old one only.
+func (l *liveCalls) ask(s *Service, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), liveWait)
 	defer cancel()
+	at := time.Now()
 	found := s.input.flows().Live(ctx, liveMost)
-	l.calls, l.open, l.at = found.Calls, found.Open, now
-	return l.calls, l.at
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found.Silent == 0 || at.Sub(l.at) >= liveStale {
+		l.calls, l.open, l.at = found.Calls, found.Open, at
+	}
+	l.asking = nil
+	close(done)
 }
 
 // worstOf is what is worst of the streams of a call so far.

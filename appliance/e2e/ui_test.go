@@ -221,7 +221,7 @@ func (p *page) badCall() {
 func (p *page) audio() {
 	id := eval[string](p, `location.pathname.split('/')[2]`)
 	p.open("/calls/" + id + "/audio")
-	p.wait("the waveform", `document.querySelectorAll('.wave path').length === 2`)
+	p.wait("the waveform", `document.querySelectorAll('.wave path:not(.gaps)').length === 2 && document.querySelectorAll('.wave path.gaps').length > 0 && /packets? of .* missing/.test(document.body.innerText)`)
 	p.click(".player .primary")
 	p.wait("sound", `document.querySelector('audio').currentTime > 0.2`)
 	p.picture("call-playing-light")

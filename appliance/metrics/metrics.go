@@ -34,7 +34,8 @@ type Metrics struct {
 
 	outcomes                 [record.Partial + 1]prometheus.Counter
 	mos, jitter, loss, setup prometheus.Histogram
-	requests                 *prometheus.HistogramVec
+	requests, writes         *prometheus.HistogramVec
+	batches                  prometheus.Histogram
 	routes                   routes
 }
 
@@ -53,6 +54,10 @@ func New(src Source) *Metrics {
 		Name: "ringside_api_request_seconds", Help: "Time to answer a request to the API, by route and status.",
 		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"route", "code"})
+	m.writes = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "ringside_spool_write_seconds", Help: "Time that the disk of the spool takes to write a piece of a segment, or to sync it.", Buckets: diskBuckets,
+	}, []string{"op"})
+	m.batches = histogram("ringside_cdr_batch_seconds", "Time that the database takes for a batch of records.", diskBuckets...)
 	calls := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "ringside_calls_total", Help: "Calls that are over, by outcome.",
 	}, []string{"outcome"})
@@ -60,11 +65,14 @@ func New(src Source) *Metrics {
 		m.outcomes[o] = calls.WithLabelValues(o.String())
 	}
 	m.registry.MustRegister(
-		&scraper{src}, calls, m.mos, m.jitter, m.loss, m.setup, m.requests,
+		&scraper{src}, calls, m.mos, m.jitter, m.loss, m.setup, m.requests, m.writes, m.batches,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
 }
+
+// diskBuckets tell a disk that is busy from one that is not, in seconds.
+var diskBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
 func histogram(name, help string, buckets ...float64) prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
@@ -145,6 +153,15 @@ func worst(c *record.Call) (q quality) {
 	}
 	return q
 }
+
+// ObserveWrite counts something that the disk of the spool did: op is one of few
+// words.
+func (m *Metrics) ObserveWrite(op string, took time.Duration) {
+	m.writes.WithLabelValues(op).Observe(took.Seconds())
+}
+
+// ObserveBatch counts a batch of records that the database took.
+func (m *Metrics) ObserveBatch(took time.Duration) { m.batches.Observe(took.Seconds()) }
 
 // ObserveRequest counts an answered request. route is a pattern of the API, never a
 // path.

@@ -33,11 +33,12 @@ func full() fixed {
 		Build:   Build{"v1.2.3", "0123abc", "go1.26.0"},
 		Now:     time.Unix(1_790_000_000, 500_000_000),
 		Sensor:  7,
+		Name:    "north",
 		Ready:   true,
 		Workers: []float64{0.25, 0.5},
 		Interfaces: []Interface{
-			{Name: "eth1", Up: true, Dropped: 3, Verdicts: []Count{{"pass", 70}, {"meter", 20}, {"drop", 10}, {"pass", 5}},
-				Rings: []Ring{{Packets: 40, Drops: 1, Freezes: 1, Fill: 0.125}, {Packets: 35}}},
+			{Name: "eth1", Up: true, Speed: 1.25e9, Packets: 103, Bytes: 10_300, Dropped: 3, Verdicts: []Count{{"pass", 70}, {"meter", 20}, {"drop", 10}, {"pass", 5}},
+				Rings: []Ring{{Packets: 40, Drops: 1, Freezes: 1, Fill: 0.125, Age: 15 * time.Millisecond}, {Packets: 35, Age: -1}}},
 			{Name: "eth2"},
 		},
 		Lost:   []Count{{"ring", 1}, {"nic", 3}},
@@ -51,7 +52,7 @@ func full() fixed {
 		Spool: &Spool{
 			Bytes: 1 << 30, Oldest: time.Unix(1_789_000_000, 0), Free: 1 << 32, Used: 4096, Memory: 1 << 27,
 			Reach:   []Reach{{"sip", 30 * 24 * time.Hour, 7 * 24 * time.Hour}, {"rtp", 0, 0}},
-			Refused: 1, Failed: 2, Discarded: 3,
+			Refused: 1, Failed: 2, Discarded: 3, Packed: []Packing{{"sip", 5000, 1000}, {"rtp", 0, 0}},
 		},
 		Store: &Store{Pending: 4, QueuedBytes: 8192, Errors: 1, Away: true},
 	}
@@ -96,6 +97,9 @@ func TestPage(t *testing.T) {
 	m := New(full())
 	m.ObserveCall(call())
 	m.ObserveRequest("/api/v1/calls", 200, 20*time.Millisecond)
+	m.ObserveWrite("write", 3*time.Millisecond)
+	m.ObserveWrite("sync", 30*time.Millisecond)
+	m.ObserveBatch(8 * time.Millisecond)
 	got := page(t, m)
 	for _, name := range []string{"go_goroutines ", "process_resident_memory_bytes "} {
 		if !strings.Contains(got, "\n"+name) {
@@ -208,7 +212,7 @@ func TestPageDoesNotGrow(t *testing.T) {
 func TestLabels(t *testing.T) {
 	m := New(full())
 	m.ObserveRequest("/api/v1/calls", 200, time.Millisecond)
-	allowed := []string{"class", "code", "commit", "go", "iface", "le", "method", "outcome", "queue", "reason", "ring", "route", "sensor", "stage", "transport", "verdict", "version"}
+	allowed := []string{"class", "code", "commit", "go", "iface", "le", "method", "name", "op", "outcome", "queue", "reason", "ring", "route", "sensor", "stage", "transport", "verdict", "version"}
 	for _, l := range regexp.MustCompile(`([a-z_]+)="`).FindAllStringSubmatch(ours(page(t, m)), -1) {
 		if !slices.Contains(allowed, l[1]) {
 			t.Errorf("label %s", l[1])

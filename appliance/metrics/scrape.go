@@ -20,18 +20,23 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Names and labels are those that dashboards and rules go by: they stay.
 var (
-	buildInfo = desc("build_info", "What the program was built from; always 1.", "version", "commit", "go")
-	clock     = desc("time_seconds", "The appliance's clock, seconds since the epoch.")
-	ready     = desc("ready", "1 if packets are captured and records kept.")
+	buildInfo  = desc("build_info", "What the program was built from; always 1.", "version", "commit", "go")
+	sensorInfo = desc("sensor_info", "The sensor's number, as in the records, and what people call it; always 1.", "sensor", "name")
+	clock      = desc("time_seconds", "The appliance's clock, seconds since the epoch.")
+	ready      = desc("ready", "1 if packets are captured and records kept.")
 
-	interfaceUp    = desc("interface_up", "1 if the interface delivers, or could.", "iface")
-	interfaceDrops = desc("interface_drops_total", "Packets lost by the card, its driver and the kernel, before the rings.", "iface")
-	xdpPackets     = desc("xdp_packets_total", "Packets by what the filter in the kernel did with them.", "iface", "verdict")
-	ringPackets    = desc("ring_packets_total", "Packets that came out of the ring.", "iface", "ring")
-	ringDrops      = desc("ring_drops_total", "Packets lost as the ring was full.", "iface", "ring")
-	ringFreezes    = desc("ring_freezes_total", "Times that the ring was full.", "iface", "ring")
-	ringFill       = desc("ring_fill_ratio", "Share of the ring that waits to be read.", "iface", "ring")
-	workerBusy     = desc("worker_busy_ratio", "Share of one CPU that the thread of the ring uses.", "ring")
+	interfaceUp      = desc("interface_up", "1 if the interface delivers, or could.", "iface")
+	interfaceSpeed   = desc("interface_speed_bytes", "Speed of the link, bytes a second.", "iface")
+	interfacePackets = desc("interface_packets_total", "Packets that the card has received, and sent where that is captured.", "iface")
+	interfaceBytes   = desc("interface_bytes_total", "Bytes of these packets.", "iface")
+	interfaceDrops   = desc("interface_drops_total", "Packets lost by the card, its driver and the kernel, before the rings.", "iface")
+	xdpPackets       = desc("xdp_packets_total", "Packets by what the filter in the kernel did with them.", "iface", "verdict")
+	ringPackets      = desc("ring_packets_total", "Packets that came out of the ring.", "iface", "ring")
+	ringDrops        = desc("ring_drops_total", "Packets lost as the ring was full.", "iface", "ring")
+	ringFreezes      = desc("ring_freezes_total", "Times that the ring was full.", "iface", "ring")
+	ringFill         = desc("ring_fill_ratio", "Share of the ring that waits to be read.", "iface", "ring")
+	ringAge          = desc("ring_block_age_seconds", "How old the last block was when its worker got it, sampled each second; missing where nothing comes.", "iface", "ring")
+	workerBusy       = desc("worker_busy_ratio", "Share of one CPU that the thread of the ring uses.", "ring")
 
 	lostPackets  = desc("lost_packets_total", "Packets lost on their way, by stage of the ledger.", "stage")
 	ledgerGaps   = desc("ledger_gaps", "Sums of the ledger that do not hold: packets are missing, and nobody counts them as lost.")
@@ -47,15 +52,16 @@ var (
 	rtpPackets    = desc("rtp_packets_total", "RTP packets, those that the kernel has metered among them.")
 	rtpOrphans    = desc("rtp_orphan_packets_total", "RTP packets of streams that no call claimed.")
 
-	writerQueue = desc("writer_queue_bytes", "Bytes that wait for the disk (spool) or the database (store).", "queue")
-	writerLimit = desc("writer_queue_limit_bytes", "Bytes that may wait.", "queue")
-	writerDrops = desc("writer_drops_total", "What was not written: packets of the spool, records of the store.", "reason")
-	spoolBytes  = desc("spool_bytes", "Bytes of closed segments.")
-	spoolFree   = desc("spool_free_bytes", "Free bytes of the spool's volume.")
-	spoolOldest = desc("spool_oldest_timestamp_seconds", "Minute of the oldest segment, seconds since the epoch; 0: there is none.")
-	spoolReach  = desc("spool_reach_seconds", "How far back the spool will go at the rate of its last day.", "class")
-	spoolPolicy = desc("spool_policy_seconds", "How far back the spool is to go (maxpooldays and its like); 0: not said.", "class")
-	spoolUp     = desc("spool_up", "1 if the spool takes every packet.")
+	writerQueue   = desc("writer_queue_bytes", "Bytes that wait for the disk (spool) or the database (store).", "queue")
+	writerLimit   = desc("writer_queue_limit_bytes", "Bytes that may wait.", "queue")
+	writerDrops   = desc("writer_drops_total", "What was not written: packets of the spool, records of the store.", "reason")
+	compressRatio = desc("compress_ratio", "Bytes of packets for each byte on disk, since the start.", "class")
+	spoolBytes    = desc("spool_bytes", "Bytes of closed segments.")
+	spoolFree     = desc("spool_free_bytes", "Free bytes of the spool's volume.")
+	spoolOldest   = desc("spool_oldest_timestamp_seconds", "Minute of the oldest segment, seconds since the epoch; 0: there is none.")
+	spoolReach    = desc("spool_reach_seconds", "How far back the spool will go at the rate of its last day.", "class")
+	spoolPolicy   = desc("spool_policy_seconds", "How far back the spool is to go (maxpooldays and its like); 0: not said.", "class")
+	spoolUp       = desc("spool_up", "1 if the spool takes every packet.")
 
 	recordsPending = desc("cdr_pending", "Records that are not in the database yet.")
 	recordErrors   = desc("cdr_insert_errors_total", "Records lost as the database did not take them.")
@@ -75,6 +81,7 @@ func (s *scraper) Collect(to chan<- prometheus.Metric) {
 	snap := s.src.Snapshot()
 	o := out(to)
 	o.gauge(buildInfo, 1, snap.Build.Version, snap.Build.Commit, snap.Build.Go)
+	o.gauge(sensorInfo, 1, strconv.Itoa(int(snap.Sensor)), snap.Name)
 	o.gauge(clock, float64(snap.Now.UnixNano())/1e9)
 	o.gauge(ready, one(snap.Ready))
 	for n, busy := range snap.Workers {
@@ -123,6 +130,13 @@ func (o out) counts(d *prometheus.Desc, of []Count, labels ...string) {
 
 func (o out) iface(i *Interface) {
 	o.gauge(interfaceUp, one(i.Up), i.Name)
+	if i.Speed > 0 {
+		o.gauge(interfaceSpeed, i.Speed, i.Name)
+	}
+	if i.Packets > 0 || i.Bytes > 0 {
+		o.counter(interfacePackets, i.Packets, i.Name)
+		o.counter(interfaceBytes, i.Bytes, i.Name)
+	}
 	o.counter(interfaceDrops, i.Dropped, i.Name)
 	o.counts(xdpPackets, i.Verdicts, i.Name)
 	for n := range i.Rings {
@@ -131,6 +145,9 @@ func (o out) iface(i *Interface) {
 		o.counter(ringDrops, r.Drops, i.Name, ring)
 		o.counter(ringFreezes, r.Freezes, i.Name, ring)
 		o.gauge(ringFill, r.Fill, i.Name, ring)
+		if r.Age >= 0 {
+			o.gauge(ringAge, r.Age.Seconds(), i.Name, ring)
+		}
 	}
 }
 
@@ -158,6 +175,11 @@ func (o out) spool(s *Spool) {
 	o.counter(writerDrops, s.Refused, "spool memory")
 	o.counter(writerDrops, s.Failed, "spool disk")
 	o.counter(writerDrops, s.Discarded, "spool rule")
+	for _, p := range s.Packed {
+		if p.Packed > 0 {
+			o.gauge(compressRatio, float64(p.Plain)/float64(p.Packed), p.Class)
+		}
+	}
 	o.gauge(spoolUp, one(!s.Stopped))
 	o.gauge(spoolBytes, float64(s.Bytes))
 	o.gauge(spoolFree, float64(s.Free))

@@ -14,6 +14,7 @@ type Snapshot struct {
 	Build   Build
 	Now     time.Time // by the appliance's clock
 	Sensor  uint16
+	Name    string // of the sensor, as people call it
 	Ready   bool
 	Workers []float64 // by ring: share of one CPU
 
@@ -40,6 +41,9 @@ type Count struct {
 type Interface struct {
 	Name     string
 	Up       bool
+	Speed    float64 // of the link, bytes a second; 0: not known
+	Packets  uint64  // received, and sent where that is captured, by the card's count
+	Bytes    uint64  // of them; 0: not known
 	Dropped  uint64  // packets, by the card and the kernel before the rings
 	Verdicts []Count // packets by what the filter in the kernel did
 	Rings    []Ring
@@ -49,6 +53,10 @@ type Interface struct {
 type Ring struct {
 	Packets, Drops, Freezes uint64
 	Fill                    float64 // share of it that waits, 0 to 1
+
+	// Age is how old the last block was when the worker got it, as it said when it
+	// was last asked; less than 0: nothing has come since.
+	Age time.Duration
 }
 
 // Flow is what the shards have found.
@@ -73,6 +81,13 @@ type Spool struct {
 	Refused   uint64 // packets for which there was no memory
 	Failed    uint64 // packets lost by the disk
 	Discarded uint64 // packets given up by a rule
+	Packed    []Packing
+}
+
+// Packing is how well a class of the spool compresses.
+type Packing struct {
+	Class         string
+	Plain, Packed uint64 // bytes before and behind
 }
 
 // Reach is how far back a class of the spool will go at the rate of its last day.

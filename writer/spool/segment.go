@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ringside/writer/compress"
@@ -45,7 +46,14 @@ type segment struct {
 	dirty    bool // written to since then
 	attempts int
 	broken   bool // a sync failed: the file is not to be trusted until it was read again
+
+	back   int64                   // how far its minute is behind the clock, ns
+	packed *packing                // of its class; nil: nobody counts
+	timed  func(Op, time.Duration) // may be nil
 }
+
+// packing counts bytes before and behind compression.
+type packing struct{ plain, frames atomic.Uint64 }
 
 // createSegment begins a file under a hidden name that is free, as is the one
 // that it will have.
@@ -141,6 +149,10 @@ func (s *segment) frame(sections []byte) error {
 	buf, err := s.enc.Append(s.buf, s.name.Format, s.level, sections)
 	s.buf = buf
 	if err == nil {
+		if s.packed != nil {
+			s.packed.plain.Add(uint64(len(sections)))
+			s.packed.frames.Add(uint64(len(buf) - had))
+		}
 		at, sum := s.written+int64(had), crc32.Checksum(buf[had:], table)
 		for _, k := range s.of {
 			k.Offset, k.Length, k.Sum = at, uint32(len(buf)-had), sum
@@ -178,7 +190,7 @@ func (s *segment) put() error {
 	if len(s.buf) == 0 {
 		return nil
 	}
-	if _, err := s.f.WriteAt(s.buf, s.written); err != nil {
+	if err := s.time(Write, func() error { _, err := s.f.WriteAt(s.buf, s.written); return err }); err != nil {
 		return fmt.Errorf("write segment: %w", err)
 	}
 	s.dirty = true
@@ -189,6 +201,17 @@ func (s *segment) put() error {
 	return nil
 }
 
+// time does something, and tells how long it took whoever wants to know.
+func (s *segment) time(op Op, do func() error) error {
+	if s.timed == nil {
+		return do()
+	}
+	began := time.Now()
+	err := do()
+	s.timed(op, time.Since(began))
+	return err
+}
+
 // sync makes what was written survive a power cut. Once it has failed the
 // kernel may have forgotten what it could not write, and say so only once.
 func (s *segment) sync(now time.Time) error {
@@ -196,7 +219,7 @@ func (s *segment) sync(now time.Time) error {
 		return nil
 	}
 	s.synced = now
-	if err := s.f.Sync(); err != nil {
+	if err := s.time(Sync, s.f.Sync); err != nil {
 		s.broken = true
 		return fmt.Errorf("sync segment: %w", err)
 	}

@@ -72,7 +72,20 @@ type Options struct {
 	AllowRoot bool
 	Hold      []Hold           // held calls from the start on: the first pruning is part of Open
 	Now       func() time.Time // default time.Now
+
+	// Timed, if not nil, is told how long the disk took, by the goroutines that
+	// write: for each piece of a segment, some hundred KiB, and for each sync.
+	Timed func(op Op, took time.Duration)
 }
+
+// Op is something that a disk does.
+type Op uint8
+
+// What a disk does for a spool.
+const (
+	Write Op = iota
+	Sync
+)
 
 var (
 	signallingLadder = compress.Ladder{{Format: compress.Gzip, Level: compress.Better}, {Format: compress.Gzip, Level: compress.Default},
@@ -151,6 +164,7 @@ type Spool struct {
 	closeErr error
 
 	stored, refused, lost, dropped [Classes]counter
+	packed                         [Classes]packing
 	cut, errors, stops             atomic.Uint64
 	short                          atomic.Int32 // 1: no room for RTP; 2: for nothing
 	away                           atomic.Bool  // the volume is not mounted
@@ -177,6 +191,8 @@ type Stats struct {
 	Refused [Classes]Counts // packets for which there was no memory; captured bytes
 	Lost    [Classes]Counts // given up since the file system failed or is full; bytes of sections
 	Dropped [Classes]Counts // given up by Drop; bytes of sections
+
+	Plain, Packed [Classes]uint64 // bytes of sections that were made into frames, and of those
 
 	Cut      uint64 // packets longer than a chunk, stored in part
 	Errors   uint64 // of the file system
@@ -348,6 +364,7 @@ func (s *Spool) Stats() Stats {
 		Reserved: s.tiers[0].reserved.Load(), Pages: s.arena.pages()}
 	for c := range Classes {
 		st.Stored[c], st.Refused[c], st.Lost[c], st.Dropped[c] = s.stored[c].get(), s.refused[c].get(), s.lost[c].get(), s.dropped[c].get()
+		st.Plain[c], st.Packed[c] = s.packed[c].plain.Load(), s.packed[c].frames.Load()
 	}
 	for _, w := range s.running {
 		st.Waiting += w.waiting.Load()

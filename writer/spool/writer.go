@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -109,7 +110,8 @@ func (w *writer) store(k *chunk, section []byte, now time.Time) error {
 	ladder := w.spool.opts.Ladders[k.class]
 	w.step[k.class] = ladder.Next(w.step[k.class], w.waiting.Load(), w.spool.room)
 	step := ladder[w.step[k.class]]
-	s, err := w.segment(Name{Class: k.class, Minute: k.born - mod(k.born, minute), Writer: w.id, Format: step.Format}, now)
+	n, back := w.name(k, step.Format)
+	s, err := w.segment(n, back, now)
 	if err != nil {
 		return err
 	}
@@ -126,13 +128,37 @@ func (w *writer) store(k *chunk, section []byte, now time.Time) error {
 	return nil
 }
 
+// name is that of the segment for a chunk: the minute of its clock. Where the time of
+// day was set back the clock is ahead of the packets' times from then on, by which
+// they are looked for: then the minute is that of the packets, back says by how much,
+// and the segment lasts as long as any other. Frames in no order at all, as some
+// files have, would make segments without end: they stay with the clock.
+func (w *writer) name(k *chunk, format compress.Format) (n Name, back int64) {
+	n = Name{Class: k.class, Minute: k.born - mod(k.born, minute), Writer: w.id, Format: format}
+	back = k.born - k.first
+	if back -= mod(back, minute); back <= 0 {
+		return n, 0
+	}
+	earlier := n
+	earlier.Minute -= back
+	if len(w.open) < maxOpen/2 || slices.ContainsFunc(w.open, func(s *segment) bool { return s.name.is(earlier) }) {
+		return earlier, back
+	}
+	return n, 0
+}
+
+// is says whether names differ in the copy alone.
+func (n Name) is(o Name) bool {
+	return n.Class == o.Class && n.Minute == o.Minute && n.Format == o.Format
+}
+
 func mod(a, b int64) int64 { return (a%b + b) % b }
 
 // segment is the open one of that name, or a new one.
-func (w *writer) segment(n Name, now time.Time) (*segment, error) {
+func (w *writer) segment(n Name, back int64, now time.Time) (*segment, error) {
 	oldest := 0
 	for i, s := range w.open {
-		if s.name.Class == n.Class && s.name.Minute == n.Minute && s.name.Format == n.Format && !s.full() {
+		if s.name.is(n) && !s.full() {
 			return s, nil
 		}
 		if s.used.Before(w.open[oldest].used) {
@@ -151,6 +177,7 @@ func (w *writer) segment(n Name, now time.Time) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.back, s.packed, s.timed = back, &w.spool.packed[n.Class], w.spool.opts.Timed
 	w.open = append(w.open, s)
 	w.spool.begun(s)
 	return s, nil
@@ -179,7 +206,7 @@ func (w *writer) tick(now time.Time) {
 		if w.stopped == nil && s.dirty && now.Sub(s.synced) >= o.SyncAge {
 			w.failed(s, s.sync(now), now)
 		}
-		over := s.name.Minute + minute + int64(o.ChunkAge) + closingGrace
+		over := s.name.Minute + s.back + minute + int64(o.ChunkAge) + closingGrace
 		if w.stopped == nil && (w.clock >= over || now.Sub(s.used) >= time.Minute+o.ChunkAge) {
 			w.finish(s, now)
 		}

@@ -43,6 +43,10 @@ type WriterOptions struct {
 	// SyncAge, once): what the Overflow cannot take is refused, and counted.
 	Patient bool
 
+	// Timed, if not nil, is told how long the database took for each batch that it
+	// took or rejected, by the goroutines that write.
+	Timed func(took time.Duration)
+
 	firstWait, longWait time.Duration                      // between two attempts to reach the database
 	try                 func(context.Context, Batch) error // in place of Store.Insert
 }
@@ -146,6 +150,9 @@ func NewWriter(s *Store, o WriterOptions) *Writer {
 	}
 	if w.try == nil {
 		w.try = s.Insert
+	}
+	if o.Timed != nil {
+		w.try = timed(w.try, o.Timed)
 	}
 	if w.over == nil {
 		go w.run(ctx)
@@ -501,6 +508,19 @@ func (w *Writer) insert(ctx context.Context, b Batch) {
 		first, second := b.cut(n / 2)
 		w.insert(ctx, first)
 		w.insert(ctx, second)
+	}
+}
+
+// timed is try, with how long it took told to somebody. An attempt that did not reach
+// the database says nothing of it.
+func timed(try func(context.Context, Batch) error, tell func(time.Duration)) func(context.Context, Batch) error {
+	return func(ctx context.Context, b Batch) error {
+		began := time.Now()
+		err := try(ctx, b)
+		if err == nil || !Away(err) {
+			tell(time.Since(began))
+		}
+		return err
 	}
 }
 

@@ -81,7 +81,7 @@ export interface LiveStatus {
   time: string; state: string; since: string; why?: string[]; uptime_s: number;
   calls: number; call_rate: number; sip_rate: number; rtp_rate: number; bit_rate: number;
   rings: number; spool: number; store: number; store_away: boolean;
-  lost: number; cpu: number[]; memory_bytes: number; memory_budget_bytes?: number;
+  lost: number; cpu: number[]; memory_bytes: number; memory_budget_bytes?: number; pending?: string[];
 }
 
 export interface Queue { number: number; packets: number; drops: number }
@@ -114,11 +114,11 @@ export interface Interval { time: number; packets: number; lost: number; late: n
 export interface StreamIntervals { ssrc: number; src: string; dst: string; step_s: number; intervals: Interval[] }
 
 export interface AudioInfo {
-  playable: boolean; seconds: number; start?: string; rate_hz?: number;
-  streams: { ssrc: number; side: string; codec: string; playable: boolean; why?: string }[];
+  playable: boolean; seconds: number; start?: string; rate_hz?: number; why?: string; notes?: string[];
+  streams: { ssrc: number; side: string; codec: string; playable: boolean; why?: string; packets: number; lost: number }[];
 }
 
-export interface Waveform { seconds: number; channels: { side: string; peaks: number[] }[] }
+export interface Waveform { seconds: number; channels: { side: string; peaks: number[]; lost: number[] }[] }
 
 export interface RuleProblem { line: number; col: number; text: string; warning?: boolean }
 
@@ -221,11 +221,11 @@ export interface AuditEntry {
 
 export interface Note { id: string; time: number; author: string; text: string }
 
-export interface RulesText { text: string; path?: string; writable: boolean; problems: RuleProblem[] }
+export interface RulesText { text: string; path?: string; writable: boolean; pending?: string; problems: RuleProblem[] }
 
 export interface About {
   name: string; version: string; commit?: string; built?: string; go: string; kernel?: string; host?: string;
-  started: string; store: string; previous?: string; can: string[];
+  started: string; sensor: number; sensor_name?: string; store: string; previous?: string; can: string[];
 }
 
 /** Figures are calls in figures; one that does not exist is left out. */

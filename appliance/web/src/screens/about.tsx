@@ -25,6 +25,7 @@ export function About(_: { place: Place }) {
                 <dt>Commit</dt><dd class="mono">{d.commit || 'not known'}{d.built ? `, ${stamp(d.built)}` : ''}</dd>
                 <dt>Go</dt><dd>{d.go}</dd>
                 <dt>Host</dt><dd>{d.host}{d.kernel ? `, Linux ${d.kernel}` : ''}</dd>
+                <dt>Sensor</dt><dd>{d.sensor}{d.sensor_name ? `, ${d.sensor_name}` : ''}</dd>
                 <dt>Started</dt><dd>{stamp(d.started)}, {ago(d.started)}{s ? `; up ${span(s.uptime_s)}` : ''}</dd>
                 <dt>Store</dt><dd class="mono">{d.store}</dd>
               </dl>

@@ -3,12 +3,14 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { url, useGet } from '../lib/api';
-import { span, stamp } from '../lib/format';
+import { count, plural, span, stamp } from '../lib/format';
 import { useKeys, useWidth } from '../lib/hooks';
 import type { AudioInfo, Call, Waveform } from '../lib/types';
 import { Icon } from '../ui/icon';
 import { Card, Empty, Loaded } from '../ui/parts';
 
+const party = (side: string) => (side === 'a' ? 'Caller' : 'Called party');
+const missing = (i: AudioInfo) => i.streams?.some((s) => s.playable && s.lost > 0);
 const minutes = (s: number) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, '0')}`;
 
 export function AudioTab({ call }: { call: Call }) {
@@ -17,7 +19,7 @@ export function AudioTab({ call }: { call: Call }) {
     <Loaded of={info} wait="Looking into the spool">
       {(i) => (i.playable ? <Player call={call} info={i} /> : (
         <Empty icon="play" title="This call cannot be heard">
-          {i.streams?.length ? i.streams.map((s) => `${s.side === 'a' ? 'Caller' : 'Called party'}: ${s.why || s.codec + ' cannot be played'}.`).join(' ') : 'No payload of it is stored. Capture rules say which calls are.'}
+          {i.why ? `${i.why}.` : i.streams?.length ? i.streams.map((s) => `${s.side === 'a' ? 'Caller' : 'Called party'}: ${s.why || s.codec + ' cannot be played'}.`).join(' ') : 'No payload of it is stored. Capture rules say which calls are.'}
         </Empty>
       ))}
     </Loaded>
@@ -65,8 +67,8 @@ function Player({ call, info }: { call: Call; info: AudioInfo }) {
       </div>
       {problem && <p class="poor" role="alert">{problem}</p>}
       <Loaded of={wave} wait="Drawing the waveform">{(w) => <Wave wave={w} at={at} seconds={info.seconds} seek={seek} />}</Loaded>
-      <p class="muted pad0">Left is the caller, right the called party. Lost packets are silence. Playing is written to the audit log. Space plays and pauses; in the waveform the arrows move by 5 s.</p>
-      {info.streams?.some((s) => !s.playable) && <p class="fair">{info.streams.filter((s) => !s.playable).map((s) => `${s.side === 'a' ? 'Caller' : 'Called party'}: ${s.why || s.codec}.`).join(' ')}</p>}
+      <p class="muted pad0">{info.streams?.filter((s) => s.playable).map((s) => `${party(s.side)}: ${s.lost ? `${plural(s.lost, 'packet')} of ${count(s.packets + s.lost)} missing` : 'no packet missing'}`).join('; ')}. {missing(info) && <><i class="gapmark" aria-hidden="true" /> marks where. </>}Left is the caller, right the called party. Lost packets are silence. Playing is written to the audit log. Space plays and pauses; in the waveform the arrows move by 5 s.</p>
+      {info.streams?.some((s) => !s.playable) && <p class="fair">{info.streams.filter((s) => !s.playable).map((s) => `${party(s.side)}: ${s.why || s.codec}.`).join(' ')}</p>}
     </Card>
   );
 }
@@ -77,6 +79,7 @@ function Wave({ wave, at, seconds, seek }: { wave: Waveform; at: number; seconds
   const gutter = 56;
   const plot = Math.max(10, width - gutter);
   const x = (t: number) => gutter + (t / Math.max(0.01, seconds)) * plot;
+  const gaps = (lost: number[] | undefined, mid: number) => (lost ?? []).map((n, i, all) => (n ? `M${(gutter + ((i + 0.5) / all.length) * plot).toFixed(1)} ${mid - lane / 2}v${lane}` : '')).join('');
   const key = (e: KeyboardEvent) => {
     const d = { ArrowRight: 5, ArrowLeft: -5, PageUp: 30, PageDown: -30 }[e.key];
     if (d) {
@@ -99,6 +102,7 @@ function Wave({ wave, at, seconds, seek }: { wave: Waveform; at: number; seconds
               <g key={c.side}>
                 <text class="tick" x="0" y={mid + 4}>{c.side === 'a' ? 'caller' : 'called'}</text>
                 <line class="grid" x1={gutter} x2={width} y1={mid} y2={mid} />
+                {c.lost?.some((n) => n > 0) && <path class="gaps" d={gaps(c.lost, mid)} stroke-width={Math.max(2, plot / c.peaks.length)} />}
                 <path d={d} stroke={i ? 'var(--h2)' : 'var(--h1)'} stroke-width={Math.max(1, (plot / c.peaks.length) * 0.8)} />
               </g>
             );

@@ -36,6 +36,9 @@ function Live() {
           <div><b class="strong">{s.state === 'failing' ? 'Failing' : 'Degraded'} since {stamp(s.since)}.</b> {s.why.join('. ')}.</div>
         </div>
       ) : null}
+      {s.pending?.length ? (
+        <div class="note" role="status"><Icon name="settings" /><div><b class="strong">A restart is needed.</b> Changed, and not in force yet: {s.pending.join('; ')}.</div></div>
+      ) : null}
       <dl class="figures">
         <Figure name={<><span class="dot good" />Live calls</>} value={<a class="quiet" href="/live">{count(s.calls)}</a>} sub={`${short(s.call_rate)} new per second`} />
         <Figure name="SIP" value={short(s.sip_rate)} unit="messages/s" sub={`RTP ${short(s.rtp_rate)} packets/s`} />

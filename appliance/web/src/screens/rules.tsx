@@ -46,9 +46,9 @@ function Editor({ rules, reload }: { rules: RulesText; reload: () => void }) {
   };
   const save = async () => {
     try {
-      await send('PUT', '/rules', { text });
+      const now = await send<RulesText>('PUT', '/rules', { text });
       setFailed(null);
-      toast('The rules hold from now on, for calls that begin now too.');
+      toast(now.pending ? 'The rules are written. They hold after a restart.' : 'The rules hold from now on, for calls that begin now too.');
       reload();
     } catch (e) {
       setFailed(e as Problem);
@@ -58,6 +58,7 @@ function Editor({ rules, reload }: { rules: RulesText; reload: () => void }) {
     <div class="cards top">
       <Card span={8} title={rules.path ? <span class="mono">{rules.path}</span> : 'Rules'} tools={may ? <><button class="button small" disabled={text === rules.text} onClick={() => setText(rules.text)}>Undo</button><button class="button small primary" disabled={text === rules.text || errors > 0} onClick={() => void save()}>Put into force</button></> : <span>{rules.writable ? 'Changing them needs the role operator' : 'Kept nowhere: name a file with the key rules'}</span>}>
         {failed && <Failure problem={failed} />}
+        {rules.pending && <div class="note fair" role="status"><Icon name="warn" /><div><b class="strong">A restart is needed.</b> {rules.pending}.</div></div>}
         <div class="editor">
           <div class="gutter mono" ref={gutter} aria-hidden="true">{lines.map((_, i) => <span key={i} class={worst.has(i + 1) ? (worst.get(i + 1) ? 'fair' : 'poor') : ''}>{i + 1}</span>)}</div>
           <textarea ref={area} class="mono" aria-label="Capture rules" spellcheck={false} readOnly={!may} rows={Math.max(16, Math.min(40, lines.length + 2))} wrap="off" value={text} aria-invalid={errors > 0} aria-describedby="ruleproblems"
