@@ -74,7 +74,12 @@ fuzz: ## every fuzz target, FUZZTIME each (5m)
 	done
 
 .PHONY: bench
-bench: ## every benchmark, BENCHCOUNT times (1)
+bench: build ## the suite of benchmarks: a report in build/bench/, and what has become slower; as root (BENCHFLAGS=--quick: 3 minutes)
+	$(BUILD)/ringbench suite --ringside $(BUILD)/ringside -o $(BUILD)/bench $(BENCHFLAGS)
+	$(BUILD)/ringbench guard
+
+.PHONY: bench-go
+bench-go: ## every Go benchmark, BENCHCOUNT times (1)
 	$(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./...
 
 # How long make soak takes; hours say more.

@@ -19,6 +19,7 @@ func sendPacket(ctx context.Context, o *Options, iface *net.Interface) (Result, 
 	defer func() {
 		for i := range senders {
 			if senders[i].open {
+				_ = senders[i].out.close()
 				_ = unix.Close(senders[i].fd)
 			}
 		}
@@ -30,8 +31,16 @@ func sendPacket(ctx context.Context, o *Options, iface *net.Interface) (Result, 
 		if err != nil {
 			return Result{}, fmt.Errorf("send on %s: %w", o.Iface, err)
 		}
-		senders[i] = packetSender{o: o, fd: fd, open: true}
-		senders[i].prepare(&loads[i])
+		senders[i] = packetSender{o: o, fd: fd, open: true, out: &batch{}}
+		longest := senders[i].prepare(&loads[i])
+		if o.Engine != Ring {
+			continue
+		}
+		r, err := newRing(fd, longest)
+		if err != nil {
+			return Result{}, fmt.Errorf("send on %s: %w", o.Iface, err)
+		}
+		senders[i].out = r
 	}
 	began := time.Now()
 	return gather(loads, func(i int, _ *load) (Result, error) {
@@ -83,6 +92,19 @@ func pin(cpus []int, sender int) error {
 	return nil
 }
 
+// outlet gathers frames, at most burst, and sends them with one call.
+type outlet interface {
+	room(ctx context.Context) error // waits until one more frame can be added
+	add(frame []byte)
+	frames() int
+	length(i int) uint64
+	// send offers the frames from a place on. It returns how many were taken; none
+	// if the first one was refused, with the reason.
+	send(fd, from int) (int, error)
+	clear()
+	close() error
+}
+
 // packetSender is one thread that sends.
 type packetSender struct {
 	o      *Options
@@ -90,7 +112,7 @@ type packetSender struct {
 	open   bool
 	shots  []shot
 	pass   uint64
-	batch  batch
+	out    outlet
 	copies [burst][]byte // of frames that are changed before they are sent
 	clock  clock
 	result Result
@@ -104,11 +126,10 @@ type shot struct {
 	edits []edit
 }
 
-// prepare looks once at each frame.
-func (s *packetSender) prepare(l *load) {
+// prepare looks once at each frame, and says how long the longest one is.
+func (s *packetSender) prepare(l *load) (longest int) {
 	s.pass = l.pass
 	s.shots = make([]shot, len(l.frames))
-	longest := 0
 	for i, f := range l.frames {
 		longest = max(longest, len(f.Data))
 		s.shots[i] = shot{data: f.Data, place: l.places[i], layout: layoutOf(f.Data)}
@@ -122,6 +143,7 @@ func (s *packetSender) prepare(l *load) {
 			s.copies[i] = all[i*longest : (i+1)*longest]
 		}
 	}
+	return longest
 }
 
 // run sends all passes.
@@ -141,8 +163,11 @@ func (s *packetSender) run(ctx context.Context) error {
 				}
 				sleep(ctx, left)
 			}
-			s.batch.add(s.frame(&s.shots[i], loop))
-			if s.batch.n == burst {
+			if err := s.out.room(ctx); err != nil {
+				return err
+			}
+			s.out.add(s.frame(&s.shots[i], loop))
+			if s.out.frames() == burst {
 				if err := s.flush(ctx); err != nil {
 					return err
 				}
@@ -157,7 +182,7 @@ func (s *packetSender) frame(sh *shot, loop uint64) []byte {
 	if len(s.o.Fields) == 0 && (loop == 0 || len(sh.edits) == 0) {
 		return sh.data
 	}
-	b := s.copies[s.batch.n][:len(sh.data)]
+	b := s.copies[s.out.frames()][:len(sh.data)]
 	copy(b, sh.data)
 	if loop > 0 {
 		for i := range sh.edits {
@@ -173,11 +198,11 @@ func (s *packetSender) frame(sh *shot, loop uint64) []byte {
 
 // flush sends the batch.
 func (s *packetSender) flush(ctx context.Context) error {
-	for from := 0; from < s.batch.n; {
+	for from := 0; from < s.out.frames(); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := s.batch.send(s.fd, from)
+		n, err := s.out.send(s.fd, from)
 		switch {
 		case err == nil:
 		case errors.Is(err, unix.EINTR):
@@ -190,16 +215,16 @@ func (s *packetSender) flush(ctx context.Context) error {
 			}
 			time.Sleep(50 * time.Microsecond)
 		case errors.Is(err, unix.EMSGSIZE):
-			return fmt.Errorf("send on %s: a frame of %d bytes is longer than the interface takes; raise its MTU", s.o.Iface, s.batch.size(from))
+			return fmt.Errorf("send on %s: a frame of %d bytes is longer than the interface takes; raise its MTU", s.o.Iface, s.out.length(from))
 		default:
 			return fmt.Errorf("send on %s: %w", s.o.Iface, err)
 		}
 		for i := range n {
-			s.result.Bytes += s.batch.size(from + i)
+			s.result.Bytes += s.out.length(from + i)
 		}
 		s.result.Sent += uint64(n)
 		from += n
 	}
-	s.batch.n = 0
+	s.out.clear()
 	return nil
 }

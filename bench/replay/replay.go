@@ -7,7 +7,7 @@
 // loop in which every pass is other calls (Options.Rewrite); by one thread or
 // several.
 //
-// There are two engines. Packet hands frames to the driver through an AF_PACKET
+// There are two engineNames. Packet hands frames to the driver through an AF_PACKET
 // socket, past the queueing discipline: some hundred thousand frames a second and
 // thread, at any pace. XDP makes frames in the kernel (BPF_PROG_TEST_RUN with live
 // frames), millions a second; it takes a core for itself, even at a low rate.
@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"time"
 )
@@ -38,9 +39,31 @@ type Engine uint8
 
 // Engines.
 const (
-	Packet Engine = iota // AF_PACKET
+	Packet Engine = iota // AF_PACKET, sendmmsg
 	XDP                  // BPF live frames
+	Ring                 // AF_PACKET, a transmit ring
 )
+
+// engineNames are what engines are called.
+var engineNames = [...]string{Packet: "packet", XDP: "xdp", Ring: "ring"}
+
+// String is the engine's name.
+func (e Engine) String() string {
+	if int(e) < len(engineNames) {
+		return engineNames[e]
+	}
+	return "unknown"
+}
+
+// ParseEngine gives the engine of a name.
+func ParseEngine(name string) (Engine, error) {
+	for e, n := range engineNames {
+		if n == name {
+			return Engine(e), nil
+		}
+	}
+	return 0, fmt.Errorf("no engine %q: %s", name, strings.Join(engineNames[:], ", "))
+}
 
 // Options say what to send, where and how fast.
 type Options struct {
@@ -70,7 +93,7 @@ type Options struct {
 	// branches, SSRCs, and IPv4 addresses (in headers and SIP) become others of
 	// the same length, checksums are mended. IPv6 addresses and ports stay, and so
 	// does whatever is in tunnels, in fragments but the first, or split between
-	// segments. With Packet only.
+	// segments. With Packet and Ring only.
 	Rewrite bool
 	// Fields are different in every frame, numbered through all passes.
 	Fields []Field
@@ -83,10 +106,10 @@ type Options struct {
 	CPUs []int
 
 	// Flows lets the kernel choose the queue by a hash of the flow, as a NIC with
-	// RSS does. Otherwise it is the sender's CPU. With Packet only.
+	// RSS does. Otherwise it is the sender's CPU. With Packet and Ring only.
 	Flows bool
 	// Retry offers a frame that the driver refused again until it is taken. The
-	// interface counts each refusal as a drop. With Packet only.
+	// interface counts each refusal as a drop. With Packet; Ring always does it.
 	Retry bool
 }
 
@@ -133,16 +156,17 @@ func (o *Options) check() (*net.Interface, error) {
 		return nil, errors.New("send: no frames")
 	case len(o.Frames) > math.MaxInt32:
 		return nil, fmt.Errorf("send: %d frames are too many", len(o.Frames))
-	case o.Engine > XDP:
+	case int(o.Engine) >= len(engineNames):
 		return nil, fmt.Errorf("send: no engine %d", o.Engine)
 	case !(o.PPS >= 0 && o.PPS <= 1e9) || !(o.Speed >= 0 && o.Speed <= 1e9) || o.Gap < 0 || o.Patience < 0:
 		return nil, fmt.Errorf("send: %v frames a second, speed %v, gap %v, patience %v: from 0 to a thousand million", o.PPS, o.Speed, o.Gap, o.Patience)
 	case o.Senders < 0 || o.Senders > 256:
 		return nil, fmt.Errorf("send: %d senders: 1 to 256", o.Senders)
 	case o.Engine == XDP && (o.Rewrite || o.Flows || o.Retry):
-		return nil, errors.New("send: the engine xdp cannot rewrite calls, choose queues by flow, or try again; use packet")
+		return nil, errors.New("send: the engine xdp cannot rewrite calls, choose queues by flow, or try again; use packet or ring")
 	}
 	o.Senders = max(o.Senders, 1)
+	o.Retry = o.Retry || o.Engine == Ring
 	if o.Loops == 0 {
 		o.Loops = 1
 	}

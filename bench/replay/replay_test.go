@@ -118,7 +118,7 @@ func (r *receiver) take(t testing.TB, n int) [][]byte {
 	return out
 }
 
-var engines = map[string]Engine{"packet": Packet, "xdp": XDP}
+var engines = map[string]Engine{"packet": Packet, "xdp": XDP, "ring": Ring}
 
 // What is sent arrives, byte for byte and in order, and is counted.
 func TestFramesArrive(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 // rewritten is what the pass of a loop sends.
 func rewritten(frames []Frame, loop uint64) []Frame {
-	s := packetSender{o: &Options{Rewrite: true}}
+	s := packetSender{o: &Options{Rewrite: true}, out: &batch{}}
 	l := load{pass: uint64(len(frames))}
 	for i := range frames {
 		l.frames, l.places = append(l.frames, &frames[i]), append(l.places, i)
@@ -289,7 +289,7 @@ func writePcap(t *testing.T, path string, frames []Frame) {
 // Preparing a frame to be sent costs no memory.
 func TestRewriteAllocates(t *testing.T) {
 	frames := generated(t, traffic.Options{Calls: 1})
-	s := packetSender{o: &Options{Rewrite: true}}
+	s := packetSender{o: &Options{Rewrite: true}, out: &batch{}}
 	l := load{pass: uint64(len(frames))}
 	for i := range frames {
 		l.frames, l.places = append(l.frames, &frames[i]), append(l.places, i)

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,8 +29,17 @@ func (b *batch) add(frame []byte) {
 	b.n++
 }
 
-// size is the length of a frame of the batch.
-func (b *batch) size(i int) uint64 { return uint64(b.parts[i].Len) }
+// room has nothing to wait for: a batch is empty when it has been sent.
+func (b *batch) room(context.Context) error { return nil }
+
+func (b *batch) frames() int { return b.n }
+
+func (b *batch) clear() { b.n = 0 }
+
+func (b *batch) close() error { return nil }
+
+// length is that of a frame of the batch.
+func (b *batch) length(i int) uint64 { return uint64(b.parts[i].Len) }
 
 // send offers the frames from a place on. It returns how many were taken; none
 // if the first one was refused, with the reason.

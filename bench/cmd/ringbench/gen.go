@@ -51,7 +51,7 @@ func gen(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if !s.quiet {
-		report(out, s.file, totals, time.Since(began))
+		tell(out, s.file, totals, time.Since(began))
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func write(ctx context.Context, g *traffic.Generator, file, truth string) (total
 	return totals, errors.Join(err, b.Flush(), f.Close())
 }
 
-func report(out io.Writer, file string, t traffic.Totals, took time.Duration) {
+func tell(out io.Writer, file string, t traffic.Totals, took time.Duration) {
 	h := t.Hostile
 	other := t.DNS + t.STUN + t.TCP + h.Fragments + h.Overlaps + h.Gaps + h.SYNs + h.Tunnels + h.Endless
 	fmt.Fprintf(out, "%s: %d frames (%d SIP, %d RTP, %d RTCP, %d other), %d calls, %d streams, %.1f MB, %s of traffic; %.2f s, %.2f million frames/s\n",

@@ -32,7 +32,11 @@ type command struct {
 var commands = []command{
 	{"gen", "write a capture file of generated calls, and the truth about it", gen},
 	{"send", "send a capture file, or a flood, on an interface", send},
-	{"live", "measure a live capture over a veth, beside tcpdump", live},
+	{"suite", "measure everything on this machine, and write a report", runSuite},
+	{"guard", "run the benchmarks of user space, and fail if one is slower than recorded", runGuard},
+	{"compare", "compare the reports of two runs", compare},
+	{"live", "ask one question about a live capture over a veth, beside tcpdump", live},
+	{"soak", "run ringside for long at a constant load, and see whether it grows", soakCommand},
 }
 
 func main() {

@@ -127,33 +127,28 @@ func sendFlags(fs *flag.FlagSet, o *replay.Options, s *sendSettings) {
 	fs.DurationVar(&o.Gap, "gap", 0, "`TIME` between the passes at the recorded pace")
 	fs.DurationVar(&o.Patience, "patience", 0, "`TIME` that the sender may be late and still catch up (default 1ms)")
 	fs.DurationVar(&s.duration, "duration", 0, "end after this `TIME` (default: when all is sent)")
-	fs.Func("engine", "`ENGINE`: packet (AF_PACKET) or xdp (frames made in the kernel) (default packet)", func(v string) error {
-		switch v {
-		case "packet":
-			o.Engine = replay.Packet
-		case "xdp":
-			o.Engine = replay.XDP
-		default:
-			return errors.New("not packet or xdp")
-		}
-		return nil
-	})
+	fs.Func("engine", "`ENGINE`: packet (AF_PACKET), ring (the same through shared memory) or xdp (frames made in the kernel) (default packet)", engineFlag(&o.Engine))
 	fs.IntVar(&o.Senders, "senders", 1, "`NUMBER` of threads that send")
-	fs.Func("cpus", "`LIST` of processors that senders run on, in turn", func(v string) error {
-		o.CPUs = nil
-		for _, f := range strings.Split(v, ",") {
-			cpu, err := strconv.ParseUint(f, 10, 10)
-			if err != nil {
-				return fmt.Errorf("parse processor: %w", err)
-			}
-			o.CPUs = append(o.CPUs, int(cpu))
-		}
-		return nil
-	})
+	fs.Func("cpus", "`LIST` of processors that senders run on, in turn", cpuList(&o.CPUs))
 	fs.BoolVar(&o.Rewrite, "rewrite", false, "make every pass but the first other calls: Call-IDs, tags, SSRCs, IPv4 addresses")
 	fs.BoolVar(&o.Flows, "flows", false, "choose the interface's queue by flow, not by processor")
 	fs.BoolVar(&o.Retry, "retry", false, "offer again what the driver refuses")
 	fs.StringVar(&s.flood, "flood", "", "in place of a file, endless different frames: `NAME` register or rtp")
 	fs.UintVar(&s.sources, "sources", 1_000_000, "`NUMBER` of sources of a flood, or of its streams")
 	fs.BoolVar(&s.quiet, "quiet", false, "do not say what was sent")
+}
+
+// cpuList reads a list of processors.
+func cpuList(to *[]int) func(string) error {
+	return func(v string) error {
+		*to = nil
+		for _, f := range strings.Split(v, ",") {
+			cpu, err := strconv.ParseUint(f, 10, 10)
+			if err != nil {
+				return fmt.Errorf("parse processor: %w", err)
+			}
+			*to = append(*to, int(cpu))
+		}
+		return nil
+	}
 }

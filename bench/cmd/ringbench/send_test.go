@@ -57,7 +57,7 @@ func TestSendUsage(t *testing.T) {
 		{"file and flood", "--iface a --flood rtp x.pcap", "one capture file"},
 		{"two files", "--iface a x.pcap y.pcap", "y.pcap"},
 		{"pace", "--iface a --pace odd x.pcap", "recorded"},
-		{"engine", "--iface a --engine odd x.pcap", "packet or xdp"},
+		{"engine", "--iface a --engine odd x.pcap", "packet, xdp"},
 		{"flat without a rate", "--iface a --pace flat x.pcap", "--pps"},
 		{"rate without flat", "--iface a --pace max --pps 5 x.pcap", "--pace flat"},
 		{"speed", "--iface a --speed 0 x.pcap", "speed 0"},

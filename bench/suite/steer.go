@@ -1,4 +1,4 @@
-package main
+package suite
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"ringside/bench/report"
 )
 
 // What is steered: flows over rings, so many random sets of them.
@@ -53,10 +55,10 @@ var steering = []struct {
 // swapped is a port as a little-endian machine loads it from a packet.
 func swapped(port uint16) uint64 { return uint64(port>>8 | port<<8) }
 
-// liveSteer shows how evenly flows are spread: those of generated calls, which are
+// steer shows how evenly flows are spread: those of generated calls, which are
 // the same for every seed, and random ones. With every flow as busy as any
 // other, the share of flows is that of packets.
-func liveSteer(ctx context.Context, _ *liveSettings, out io.Writer) error {
+func (b *Bench) steer(ctx context.Context, out io.Writer) error {
 	generated, err := generatedFlows(ctx)
 	if err != nil {
 		return err
@@ -73,7 +75,7 @@ func liveSteer(ctx context.Context, _ *liveSettings, out io.Writer) error {
 			worst = append(worst, off)
 		}
 		rings, off := share(generated, way.ring)
-		row(out, way.name, fmt.Sprint(rings), percent(off), percent(median(worst)), percent(slices.Max(worst)), fmt.Sprint(even))
+		row(out, way.name, fmt.Sprint(rings), percent(off), percent(report.Figure(worst).Median()), percent(slices.Max(worst)), fmt.Sprint(even))
 	}
 	return nil
 }
