@@ -9,8 +9,10 @@ RELEASE := $(if $(VERSION),-trimpath -ldflags '-X ringside/appliance/cli.tag=$(V
 
 # Packages in which goroutines meet; they are tested with the race detector. Handlers of
 # the API share nothing but what these packages guard.
-RACE := ./flow ./dataplane/pcapin ./dataplane/ring ./dataplane/xdp ./writer/... ./appliance/auth ./appliance/cli \
+RACE := ./flow ./dataplane/pcapin ./dataplane/ring ./dataplane/xdp ./writer/... ./appliance/auth \
 	./appliance/daemon ./appliance/e2e ./appliance/metrics ./appliance/tui
+# Long tests there that have one goroutine.
+RACESKIP := AllocatesNothing|TestKeptRoom|TestStreamsTable|TestSeries|TestSearchFindsAll|TestView|TestRoundTrip|TestInsertReplaces|TestMigrate|TestRecoverCut|TestCheckAndRepair|TestEqualTimes|TestQuickIsGeneral|TestSame(RTP|Traffic|Ports)|TestNotesRefused|TestPacketsWithoutSound
 
 # How long each fuzz target runs, and how often each benchmark.
 FUZZTIME   ?= 5m
@@ -59,7 +61,7 @@ unit: ## unit and end-to-end tests, without the race detector
 
 .PHONY: test-race
 test-race: ## the concurrent packages under the race detector
-	@.ci/gotest $(BUILD) -race -short -skip 'AllocatesNothing|TestKeptRoom|TestStreamsTable' $(RACE)
+	@.ci/gotest $(BUILD) -race -short -skip '$(RACESKIP)' $(RACE)
 
 .PHONY: test-full
 test-full: ## all cases of the end-to-end tests, of which "make test" takes a sample

@@ -22,6 +22,7 @@ const callsOfCapture = 40
 // TestSpoolCalls: what "ringside pcap" gives of a call is, packet for packet, the
 // call as tshark cuts it from the capture, for one worker and for two.
 func TestSpoolCalls(t *testing.T) {
+	t.Parallel()
 	need(t, "tshark", "editcap")
 	short := func(o *traffic.Options) {
 		o.Calls, o.Background, o.Noise = callsOfCapture*2/every(3), 1, 2
@@ -73,6 +74,7 @@ func TestSpoolCalls(t *testing.T) {
 
 // TestSpoolCorpus is TestSpoolCalls for the calls of the corpus.
 func TestSpoolCorpus(t *testing.T) {
+	t.Parallel()
 	need(t, "tshark", "editcap")
 	for i, row := range corpus.Index(t) {
 		if row["sip_messages"] == "0" || i%every(3) != 0 || testing.Short() && i%8 != 0 {

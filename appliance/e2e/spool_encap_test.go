@@ -16,6 +16,7 @@ import (
 // they were captured: those that tshark cuts from the capture without the tunnel,
 // each in its wrapping, whole or in fragments.
 func TestSpoolEncap(t *testing.T) {
+	t.Parallel()
 	need(t, "tshark", "editcap")
 	path, _ := generate(t, traffic.Options{
 		Seed: 21, Calls: 6, Rate: 2, Format: traffic.PcapNano, RTCP: true, IPv6: 0.5,

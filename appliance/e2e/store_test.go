@@ -293,6 +293,7 @@ func TestStoreTruth(t *testing.T) {
 // give back is the same, record by record and list by list, whatever is asked.
 func TestStoreCorpus(t *testing.T) {
 	withoutRace(t)
+	t.Parallel()
 	server := startMariaDB(t)
 	file, db := filepath.Join(t.TempDir(), "calls.db"), server.DSN("corpus")
 	var e export
