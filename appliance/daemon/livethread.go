@@ -17,12 +17,21 @@ type placing struct {
 	pinned bool
 }
 
+// goProcessors is how many threads Go runs at a time, before workers have theirs:
+// processors, or what the cgroup allows of them.
+var goProcessors = runtime.GOMAXPROCS(0)
+
+// spareProcessors are for what compresses, writes and collects garbage all the while when
+// there is much to do. Go lets each of these keep a processor for 10 ms before the
+// next has its turn; an answer of the API, which takes many turns, would wait for all of them.
+const spareProcessors = 4
+
 // giveThreads lets Go run so many workers beside everything else: they keep their
 // processor while they wait (ring.Options.OwnThread). Which of the threads run is
-// the kernel's business.
+// the kernel's business, and it is just to those that seldom do.
 func giveThreads(workers int) {
-	if workers >= runtime.GOMAXPROCS(0) {
-		runtime.GOMAXPROCS(workers + 1)
+	if want := goProcessors + workers + spareProcessors; want > runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(want)
 	}
 }
 
