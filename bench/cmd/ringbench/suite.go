@@ -143,6 +143,11 @@ func parseSuite(args []string, out io.Writer) (*suite.Bench, *suiteSettings, err
 		}
 	}
 	s.plan.Command = strings.Join(append([]string{"ringbench suite"}, args...), " ")
+	folder, err := filepath.Abs(s.to) // programs run in folders of their own
+	if err != nil {
+		return nil, nil, fmt.Errorf("find folder %s: %w", s.to, err)
+	}
+	s.to = folder
 	switch {
 	case fs.NArg() > 0:
 		return nil, nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
