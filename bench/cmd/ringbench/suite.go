@@ -37,6 +37,9 @@ func runSuite(ctx context.Context, args []string, out io.Writer) error {
 	if err := b.Ready(); err != nil {
 		return err
 	}
+	if s.to, err = filepath.Abs(s.to); err != nil { // programs run in folders of their own
+		return fmt.Errorf("find the folder of reports: %w", err)
+	}
 	if b.Folder == "" {
 		b.Folder = s.to
 	}
@@ -143,11 +146,6 @@ func parseSuite(args []string, out io.Writer) (*suite.Bench, *suiteSettings, err
 		}
 	}
 	s.plan.Command = strings.Join(append([]string{"ringbench suite"}, args...), " ")
-	folder, err := filepath.Abs(s.to) // programs run in folders of their own
-	if err != nil {
-		return nil, nil, fmt.Errorf("find folder %s: %w", s.to, err)
-	}
-	s.to = folder
 	switch {
 	case fs.NArg() > 0:
 		return nil, nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
