@@ -75,6 +75,10 @@ fuzz: ## every fuzz target, FUZZTIME each (5m)
 		$(GO) test "$$(dirname $$file)" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) </dev/null; \
 	done
 
+# So that all scenarios are reached within 15 minutes; other programs and closer searches
+# take longer.
+BENCHFLAGS ?= --peers tcpdump --tries 2 --exact 1.2 --budget 12m
+
 .PHONY: bench
 bench: build ## the suite of benchmarks: a report in build/bench/, and what has become slower; as root (BENCHFLAGS=--quick: 3 minutes)
 	$(BUILD)/ringbench suite --ringside $(BUILD)/ringside -o $(BUILD)/bench $(BENCHFLAGS)

@@ -192,7 +192,7 @@ func pointers[T any](list []T) (out []*T) {
 
 // each makes filters of some records that are spread over a list.
 func each[T, F any](list []*T, of func(*T) []F) (out []F) {
-	for i := 0; i < len(list); i += 1 + every(16)*len(list)/samples {
+	for i := 0; i < len(list); i += 1 + every(8)*len(list)/samples {
 		out = append(out, of(list[i])...)
 	}
 	return out
