@@ -12,7 +12,7 @@ RELEASE := $(if $(VERSION),-trimpath -ldflags '-X ringside/appliance/cli.tag=$(V
 RACE := ./flow ./dataplane/pcapin ./dataplane/ring ./dataplane/xdp ./writer/... ./appliance/auth \
 	./appliance/daemon ./appliance/e2e ./appliance/metrics ./appliance/tui
 # Long tests there that have one goroutine, or ask what others ask too.
-RACESKIP := AllocatesNothing|TestKeptRoom|TestStreamsTable|TestSeries|TestSearchFindsAll|TestView|TestRoundTrip|TestInsertReplaces|TestMigrate|TestRecoverCut|TestCheckAndRepair|TestEqualTimes|TestQuickIsGeneral|TestSame(RTP|Traffic|Ports)|TestNotesRefused|TestPacketsWithoutSound|TestSpoolCalls|TestSpoolEncap|TestTLSCalls
+RACESKIP := AllocatesNothing|TestKeptRoom|TestStreamsTable|TestSeries|TestSearchFindsAll|TestView|TestRoundTrip|TestInsertReplaces|TestMigrate|TestRecoverCut|TestCheckAndRepair|TestEqualTimes|TestQuickIsGeneral|TestSame(RTP|Traffic|Ports)|TestNotesRefused|TestPacketsWithoutSound|TestTop|TestSampled|TestRollupsOfEarlierCalls|TestSpoolCalls|TestSpoolEncap|TestTLSCalls
 
 # How long each fuzz target runs, and how often each benchmark.
 FUZZTIME   ?= 5m
