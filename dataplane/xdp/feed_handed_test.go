@@ -4,29 +4,8 @@ import (
 	"bytes"
 	"testing"
 
-	"ringside/bpf"
 	"ringside/dataplane/frame"
 )
-
-// handing is a filter without a meter that is attached to nothing and puts RTP into a feed.
-func handing(t *testing.T, memory int64, whole bool) *Filter {
-	t.Helper()
-	needBPF(t)
-	f := &Filter{options: Options{Settings: DefaultSettings(), Feeds: 1, FeedMemory: memory, FeedWhole: whole}, mode: Native}
-	if err := f.load(bpf.LoadPrefilter); err != nil {
-		t.Fatalf("%+v", err)
-	}
-	f.start()
-	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := f.startFeeding(true); err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
 
 // TestFeedOfUnmetered: without a meter RTP comes through the feed, not noted as metered, cut
 // where 16 octets of payload are enough; RTCP and what is too long for the feed pass.
@@ -51,7 +30,7 @@ func TestFeedOfUnmetered(t *testing.T) {
 		{"RTCP", false, control, 0, "pass: RTCP"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f := handing(t, 1<<20, tc.whole)
+			f := loose(t, Options{Feeds: 1, FeedMemory: 1 << 20, FeedWhole: tc.whole})
 			row, action, _ := judge(t, f, tc.frame)
 			if row != tc.row || (action == xdpDrop) != (tc.keep > 0) {
 				t.Fatalf("%s, action %d, want %s", row, action, tc.row)
@@ -78,7 +57,7 @@ func TestFeedOfUnmetered(t *testing.T) {
 // TestFeedSheds: what a full feed has no room for is dropped under a reason of its own, which is
 // none of the meter's, and told by the frame behind it.
 func TestFeedSheds(t *testing.T) {
-	f := handing(t, leastFeed, true)
+	f := loose(t, Options{Feeds: 1, FeedMemory: leastFeed, FeedWhole: true})
 	onCPU(t, 0)
 	feed, sent, shed := f.Feeds()[0], 0, 0
 	give := func() string {

@@ -22,9 +22,19 @@ import (
 // meters of the endpoint that voiceFrame goes to.
 func feeding(tb testing.TB, memory int64, n int, p Policy) *Filter {
 	tb.Helper()
+	f := loose(tb, Options{Index: 3, MeterSlots: 1024, Feeds: n, FeedMemory: memory})
+	if err := f.Publish(frame.Endpoint{Addr: frame.AddrFrom(dst4), Port: 20002}, Media{Policy: p}); err != nil {
+		tb.Fatal(err)
+	}
+	return f
+}
+
+// loose is a filter that is attached to nothing, and has feeds.
+func loose(tb testing.TB, o Options) *Filter {
+	tb.Helper()
 	needBPF(tb)
-	s := DefaultSettings()
-	f := &Filter{options: Options{Index: 3, Settings: s, MeterSlots: 1024, Feeds: n, FeedMemory: memory}, mode: Native}
+	o.Settings = DefaultSettings()
+	f := &Filter{options: o, mode: Native}
 	if err := f.load(bpf.LoadPrefilter); err != nil {
 		tb.Fatalf("%+v", err)
 	}
@@ -35,9 +45,6 @@ func feeding(tb testing.TB, memory int64, n int, p Policy) *Filter {
 		}
 	})
 	if err := f.startFeeding(true); err != nil {
-		tb.Fatal(err)
-	}
-	if err := f.Publish(frame.Endpoint{Addr: frame.AddrFrom(dst4), Port: 20002}, Media{Policy: p}); err != nil {
 		tb.Fatal(err)
 	}
 	return f

@@ -129,6 +129,27 @@ func (m *machine) state() string {
 	return b.String()
 }
 
+// apply makes the changes of the plan, with a journal in a directory.
+func (m *machine) apply(dir string) {
+	m.t.Helper()
+	if _, _, err := m.tuner(dir).Apply(m.t.Context(), options); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// undo takes them back.
+func (m *machine) undo(dir string, force bool) []Outcome {
+	m.t.Helper()
+	return must[[]Outcome](m.t)(m.tuner(dir).Undo(m.t.Context(), "eth1", force))
+}
+
+// restored says that all is as before, but for empty directories, which are nobody's.
+func (m *machine) restored(before string) {
+	m.t.Helper()
+	os.RemoveAll(filepath.Join(m.root, "run"))
+	m.same(before)
+}
+
 func (m *machine) same(before string) {
 	m.t.Helper()
 	after := m.state()
@@ -203,12 +224,11 @@ func TestApplyAndUndo(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 
-	out = must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false))
+	out = m.undo(dir, false)
 	if n := count(out, Conflict) + count(out, Failed); n != 0 {
 		t.Errorf("%+v", out)
 	}
-	os.RemoveAll(filepath.Join(m.root, "run")) // empty directories are nobody's
-	m.same(before)
+	m.restored(before)
 	if _, err := m.tuner(dir).Undo(t.Context(), "eth1", false); !errors.Is(err, ErrNothing) {
 		t.Errorf("a second time: %v", err)
 	}
@@ -230,8 +250,7 @@ func TestCrash(t *testing.T) {
 	}
 	tuner.crash = nil
 	must[[]Outcome](t)(tuner.Undo(t.Context(), "eth1", false))
-	os.RemoveAll(filepath.Join(m.root, "run"))
-	m.same(before)
+	m.restored(before)
 	for i, moment := range moments {
 		// The first of each kind, and a few others: each takes as long as all.
 		if i > 3 && i%17 != 0 && !strings.Contains(moment, "irqbalance") {
@@ -245,12 +264,10 @@ func TestCrash(t *testing.T) {
 			if _, _, err := crashing.Apply(t.Context(), options); !errors.Is(err, errCrash) {
 				t.Fatal(err)
 			}
-			out := must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false))
-			if n := count(out, Conflict) + count(out, Failed); n != 0 {
+			if out := m.undo(dir, false); count(out, Conflict)+count(out, Failed) != 0 {
 				t.Errorf("%+v", out)
 			}
-			os.RemoveAll(filepath.Join(m.root, "run"))
-			m.same(before)
+			m.restored(before)
 		})
 	}
 }
@@ -263,20 +280,16 @@ func TestCrashOfUndo(t *testing.T) {
 		t.Run(strings.ReplaceAll(at, "/", "_"), func(t *testing.T) {
 			m.t = t
 			dir := t.TempDir()
-			if _, _, err := m.tuner(dir).Apply(t.Context(), options); err != nil {
-				t.Fatal(err)
-			}
+			m.apply(dir)
 			crashing := m.tuner(dir)
 			crashing.crash = func(now string) bool { return now == at }
 			if _, err := crashing.Undo(t.Context(), "eth1", false); !errors.Is(err, errCrash) {
 				t.Fatal(err)
 			}
-			out := must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false))
-			if n := count(out, Conflict) + count(out, Failed); n != 0 {
+			if out := m.undo(dir, false); count(out, Conflict)+count(out, Failed) != 0 {
 				t.Errorf("%+v", out)
 			}
-			os.RemoveAll(filepath.Join(m.root, "run"))
-			m.same(before)
+			m.restored(before)
 		})
 	}
 }
@@ -300,9 +313,8 @@ func TestGoesOnAfterCrash(t *testing.T) {
 	if _, out, err := m.tuner(dir).Apply(t.Context(), options); err != nil || count(out, Failed) > 0 {
 		t.Fatal(err, out)
 	}
-	must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false))
-	os.RemoveAll(filepath.Join(m.root, "run"))
-	m.same(before)
+	m.undo(dir, false)
+	m.restored(before)
 }
 
 // What somebody changes in between is told and stays, unless it is forced.
@@ -310,12 +322,10 @@ func TestConflict(t *testing.T) {
 	m := newMachine(t, "ixgbe-82599", "eth1")
 	before := m.state()
 	dir := t.TempDir()
-	if _, _, err := m.tuner(dir).Apply(t.Context(), options); err != nil {
-		t.Fatal(err)
-	}
+	m.apply(dir)
 	m.asked.NICs["eth1"].Settings["coalesce.rx-usecs"] = "30"
 	m.put("proc/irq/62/smp_affinity_list", "5")
-	out := must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false))
+	out := m.undo(dir, false)
 	// The interrupts are asked for anew when the number of queues goes back, and are
 	// as they were then, whatever somebody has made of them. That is told.
 	told := slices.ContainsFunc(out, func(o Outcome) bool {
@@ -327,12 +337,11 @@ func TestConflict(t *testing.T) {
 	if s := m.asked.NICs["eth1"].Settings; s["coalesce.rx-usecs"] != "30" || s["rings.rx"] != "512" {
 		t.Errorf("%v", s)
 	}
-	out = must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", true))
+	out = m.undo(dir, true)
 	if count(out, Conflict) != 0 {
 		t.Errorf("%+v", out)
 	}
-	os.RemoveAll(filepath.Join(m.root, "run"))
-	m.same(before)
+	m.restored(before)
 }
 
 // What is changed between looking and changing is told, and not overwritten.
@@ -352,7 +361,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	if count(out, Conflict) != 1 || m.asked.NICs["eth1"].Settings["coalesce.rx-usecs"] != "77" {
 		t.Errorf("%+v", out)
 	}
-	must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false))
+	m.undo(dir, false)
 	if got := m.asked.NICs["eth1"].Settings["coalesce.rx-usecs"]; got != "77" {
 		t.Errorf("it is %s: it was not ours to take back", got)
 	}
@@ -372,9 +381,8 @@ func TestDriverRefuses(t *testing.T) {
 	if count(out, Failed) != 2 || count(out, Adjusted) != 1 || count(out, Done) < 25 {
 		t.Errorf("%+v", out)
 	}
-	must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false))
-	os.RemoveAll(filepath.Join(m.root, "run"))
-	m.same(before)
+	m.undo(dir, false)
+	m.restored(before)
 }
 
 // A setting that cannot be taken back keeps the journal for another try.
@@ -382,28 +390,23 @@ func TestUndoFails(t *testing.T) {
 	m := newMachine(t, "ixgbe-82599", "eth1")
 	before := m.state()
 	dir := t.TempDir()
-	if _, _, err := m.tuner(dir).Apply(t.Context(), options); err != nil {
-		t.Fatal(err)
-	}
+	m.apply(dir)
 	m.refuse = map[string]error{"rings.rx": errors.New("no memory")}
-	if out := must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false)); count(out, Failed) != 1 {
+	if out := m.undo(dir, false); count(out, Failed) != 1 {
 		t.Errorf("%+v", out)
 	}
 	m.refuse = nil
-	if out := must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false)); count(out, Failed) != 0 {
+	if out := m.undo(dir, false); count(out, Failed) != 0 {
 		t.Errorf("%+v", out)
 	}
-	os.RemoveAll(filepath.Join(m.root, "run"))
-	m.same(before)
+	m.restored(before)
 }
 
 // A start of the machine takes everything back; a journal of before says nothing.
 func TestRestarted(t *testing.T) {
 	m := newMachine(t, "ixgbe-82599", "eth1")
 	dir := t.TempDir()
-	if _, _, err := m.tuner(dir).Apply(t.Context(), options); err != nil {
-		t.Fatal(err)
-	}
+	m.apply(dir)
 	m.put("proc/sys/kernel/random/boot_id", "another")
 	after := m.state()
 	if _, err := m.tuner(dir).Undo(t.Context(), "eth1", false); !errors.Is(err, ErrNothing) {
@@ -417,9 +420,7 @@ func TestTwice(t *testing.T) {
 	m := newMachine(t, "ixgbe-82599", "eth1")
 	before := m.state()
 	dir := t.TempDir()
-	if _, _, err := m.tuner(dir).Apply(t.Context(), options); err != nil {
-		t.Fatal(err)
-	}
+	m.apply(dir)
 	if _, out, err := m.tuner(dir).Apply(t.Context(), options); err != nil || len(out) != 0 {
 		t.Errorf("%v, %+v", err, out)
 	}
@@ -428,9 +429,8 @@ func TestTwice(t *testing.T) {
 	if _, out, err := m.tuner(dir).Apply(t.Context(), other); err != nil || len(out) == 0 {
 		t.Errorf("%v, %+v", err, out)
 	}
-	must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false))
-	os.RemoveAll(filepath.Join(m.root, "run"))
-	m.same(before)
+	m.undo(dir, false)
+	m.restored(before)
 }
 
 // A journal that somebody has forged asks for nothing but settings, and one that
@@ -446,7 +446,7 @@ func TestForged(t *testing.T) {
 	if err := os.WriteFile(path(dir, "eth1"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", true)); count(out, Failed) != 2 {
+	if out := m.undo(dir, true); count(out, Failed) != 2 {
 		t.Errorf("%+v", out)
 	}
 	if b, _ := os.ReadFile(filepath.Join(m.root, "etc/shadow")); string(b) != "root\n" {
@@ -487,7 +487,7 @@ func TestStopped(t *testing.T) {
 	if _, _, err := tuner.Apply(ctx, options); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "--undo") {
 		t.Error(err)
 	}
-	must[[]Outcome](t)(m.tuner(dir).Undo(t.Context(), "eth1", false))
+	m.undo(dir, false)
 	m.same(before)
 }
 
