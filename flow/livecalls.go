@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"ringside/flow/call"
 	"ringside/flow/record"
@@ -73,10 +74,13 @@ func (g *Group) ask(ctx context.Context, step func(s *Shard, from int) (int, any
 	return answers
 }
 
-// Silent is how many shards do not answer until ctx ends: they stand still.
-func (g *Group) Silent(ctx context.Context) int {
+// Silent is how many shards do not answer within a time, or until ctx ends: they
+// stand still. The time begins when no other question is asked any more.
+func (g *Group) Silent(ctx context.Context, within time.Duration) int {
 	g.asking.Lock()
 	defer g.asking.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	return len(g.shards) - len(g.ask(ctx, func(*Shard, int) (int, any) { return -1, nil }))
 }
 

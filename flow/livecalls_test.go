@@ -99,3 +99,34 @@ func TestLive(t *testing.T) {
 		t.Errorf("shards that have ended answer: %+v", over)
 	}
 }
+
+// Shards that answer do not stand still, however long another question was asked
+// before this one.
+func TestSilentAfterOthers(t *testing.T) {
+	src := &paused{source: &source{}, rest: &source{}, goOn: make(chan struct{})}
+	g := NewGroup(Options{Workers: 1})
+	done := make(chan error, 1)
+	go func() {
+		done <- g.Run(context.Background(), func(ctx context.Context, _ int, s *Shard) error { return s.Run(ctx, src, predecoded{}) })
+	}()
+	const within = 50 * time.Millisecond
+	silent := 1
+	for try := 0; silent > 0 && try < 50; try++ { // on a busy machine the shard may miss its turn
+		g.asking.Lock()
+		go func() {
+			time.Sleep(2 * within)
+			g.asking.Unlock()
+		}()
+		silent = g.Silent(t.Context(), within)
+	}
+	if silent > 0 {
+		t.Errorf("%d shards are said to stand still", silent)
+	}
+	close(src.goOn)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if silent := g.Silent(t.Context(), within); silent != 1 {
+		t.Errorf("of a group that has ended %d shards stand still", silent)
+	}
+}

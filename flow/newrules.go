@@ -2,24 +2,27 @@ package flow
 
 import (
 	"errors"
+	"fmt"
 
 	"ringside/flow/rule"
 )
 
-// ErrRulesWantMore is why rules cannot be put into force while packets are read.
-var ErrRulesWantMore = errors.New("these rules want more of RTP, or look back further, than those of the start: memory and the filter in the kernel were set up for those: restart to use them")
-
 // SetRules puts other capture rules into force: for calls that begin from now on,
-// and messages of none. Calls that go on keep theirs to the end. They must not want
-// more of RTP, nor look back further, than those of Options.
+// and messages of none. Calls that go on keep theirs to the end. None may be Beyond.
 func (g *Group) SetRules(to *rule.Set) error {
-	start := g.options.Rules
-	switch {
-	case start == nil:
+	if g.options.Rules == nil {
 		return errors.New("nothing is recorded")
-	case to.MayWant(rule.RTP) > start.MayWant(rule.RTP), to.LookBack() > start.LookBack():
-		return ErrRulesWantMore
+	}
+	if _, why := g.Beyond(to); why != "" {
+		return fmt.Errorf("%s: restart to use these rules", why)
 	}
 	g.rules.Store(to)
 	return nil
+}
+
+// Beyond is a rule that wants more of RTP, or looks back further, than those of
+// Options, with how it does; nil if none does. Memory and the filter in the kernel
+// were set up for those. Only a group that records can be asked.
+func (g *Group) Beyond(set *rule.Set) (*rule.Rule, string) {
+	return set.Beyond(g.options.Rules)
 }

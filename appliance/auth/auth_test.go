@@ -10,8 +10,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -423,6 +425,41 @@ func TestCrashWhileSaving(t *testing.T) {
 	if _, err := os.Stat(half); !os.IsNotExist(err) {
 		t.Errorf("what the crash has left is there: %v", err)
 	}
+}
+
+// A child that is being started has the descriptors of its parent until its program
+// runs: the lock goes all the same.
+func TestUnlockBesideChild(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	childs := -1
+	for _, f := range files {
+		if to, err := os.Readlink("/proc/self/fd/" + f.Name()); err == nil && to == filepath.Join(dir, "lock") {
+			n, err := strconv.Atoi(f.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if childs, err = syscall.Dup(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if childs < 0 {
+		t.Fatal("no file is open for the lock")
+	}
+	defer syscall.Close(childs)
+	unlock()
+	if unlock, err = lockDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
 }
 
 // A full disk, or one that is read-only, keeps nobody from logging in.

@@ -214,7 +214,12 @@ func lockDir(dir string) (unlock func(), err error) {
 	for end := time.Now().Add(lockWait); ; time.Sleep(10 * time.Millisecond) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { _ = f.Close() }, nil
+			return func() {
+				// Not by closing alone: a child that is being started at this moment has
+				// the descriptor too, until its program runs.
+				_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+				_ = f.Close()
+			}, nil
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) || time.Now().After(end) {
 			_ = f.Close()

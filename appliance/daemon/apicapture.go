@@ -93,22 +93,16 @@ func (p *port) describe() api.Interface {
 	if i.Filter == "" {
 		i.Filter = "none"
 	}
-	if p.card == nil {
-		return i
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.frozen {
-		return i
-	}
-	if s, err := p.card.State(); err == nil {
-		i.Driver, i.SpeedMbit, i.MTU = s.Driver, int64(max(0, s.Speed)), s.MTU
-	}
-	if c, err := p.card.Counters(); err == nil {
-		for n, q := range c.Queues {
-			i.Queues = append(i.Queues, queueOf(n, &q))
+	p.ask(func(card *nic.NIC) {
+		if s, err := card.State(); err == nil {
+			i.Driver, i.SpeedMbit, i.MTU = s.Driver, int64(max(0, s.Speed)), s.MTU
 		}
-	}
+		if c, err := card.Counters(); err == nil {
+			for n, q := range c.Queues {
+				i.Queues = append(i.Queues, queueOf(n, &q))
+			}
+		}
+	})
 	return i
 }
 

@@ -26,16 +26,16 @@ type apiLive struct {
 
 // Calls implements api.Live.
 func (a *apiLive) Calls() ([]api.LiveCall, time.Time) {
-	calls, at := a.s.calls.get(a.s)
+	now := a.s.calls.get(a.s)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !at.Equal(a.of) {
-		a.calls, a.of = make([]api.LiveCall, len(calls)), at
-		for i := range calls {
-			a.calls[i] = apiCall(&calls[i])
+	if !now.at.Equal(a.of) {
+		a.calls, a.of = make([]api.LiveCall, len(now.calls)), now.at
+		for i := range now.calls {
+			a.calls[i] = apiCall(&now.calls[i])
 		}
 	}
-	return a.calls, at
+	return a.calls, now.at
 }
 
 func apiCall(c *LiveCall) api.LiveCall {

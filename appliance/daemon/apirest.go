@@ -42,7 +42,7 @@ func (a apiRules) later(set *rule.Set) []api.RuleProblem {
 	if p == nil || p.record == nil {
 		return nil
 	}
-	x, why := p.record.beyond(set)
+	x, why := p.group.Beyond(set)
 	if x == nil {
 		return nil
 	}

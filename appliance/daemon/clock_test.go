@@ -108,7 +108,7 @@ func TestServiceClockStep(t *testing.T) {
 	if missing > 0 {
 		t.Errorf("of %d of %d calls no packets are found", missing, len(list.Items))
 	}
-	if said := s.said.String(); strings.Contains(said, "removed") || strings.Contains(said, "standstill") {
+	if said := s.said.String(); strings.Contains(said, "removed") || strings.Contains(said, notMoving) {
 		t.Errorf("it said:\n%s", said)
 	}
 	again.stop()

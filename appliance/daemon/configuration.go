@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,16 @@ func (c *configuration) trouble() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.refused
+}
+
+// later lists the changes that hold after a restart only.
+func (c *configuration) later() (out []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, change := range c.waiting {
+		out = append(out, fmt.Sprintf("%s: %s", change.Key, cmp.Or(change.New, "nothing")))
+	}
+	return out
 }
 
 // days says for how many days records are kept, at the moment.
@@ -167,12 +178,12 @@ func (s *Service) apply(now *config.Config, changes []config.Change) error {
 	}
 	s.shutdown.Store(int64(now.Process.Shutdown))
 	s.o.Log.Set(now.Log.Level, now.Log.Redact)
-	s.call(now)
+	s.nameSensor(now)
 	return nil
 }
 
-// call gives the sensor its name: that of the configuration, or else of the host.
-func (s *Service) call(c *config.Config) {
+// nameSensor gives the sensor its name: that of the configuration, or else of the host.
+func (s *Service) nameSensor(c *config.Config) {
 	name, _ := os.Hostname()
 	if c != nil && c.Sensor.Name != "" {
 		name = c.Sensor.Name

@@ -77,8 +77,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rows, gaps := s.Ledger()
 		writeJSON(w, ControlLedger{rows, gaps})
 	case "GET /calls":
-		calls, at := s.calls.get(s)
-		writeJSON(w, ControlCalls{at, calls})
+		now := s.calls.get(s)
+		writeJSON(w, ControlCalls{now.at, now.calls})
 	case "GET /bundle":
 		w.Header().Set("Content-Type", "application/zip")
 		if err := s.WriteBundle(r.Context(), w); err != nil {

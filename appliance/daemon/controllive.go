@@ -50,23 +50,13 @@ func (s *Service) serveLive(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) liveList(limit int) api.LiveCalls {
-	calls, at := s.calls.get(s)
-	if at.IsZero() {
-		at = time.Now() // nothing is captured
-	}
-	out := api.LiveCalls{AsOf: at.UTC(), Total: max(len(calls), s.calls.total()), Items: []api.LiveCallRow{}}
-	for i := range calls[:min(limit, len(calls))] {
-		c := apiCall(&calls[i])
+	now := s.calls.get(s)
+	out := api.LiveCalls{AsOf: now.at.UTC(), Total: now.open, Items: []api.LiveCallRow{}}
+	for i := range now.calls[:min(limit, len(now.calls))] {
+		c := apiCall(&now.calls[i])
 		out.Items = append(out.Items, api.LiveCallRow{ID: api.ID(c.ID), FlagNames: c.Flags.Names(), LiveCall: c})
 	}
 	return out
-}
-
-// total is how many calls went on when last looked at, also those not listed.
-func (l *liveCalls) total() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.open
 }
 
 func (s *Service) serveLiveCall(w http.ResponseWriter, r *http.Request) {
@@ -104,7 +94,7 @@ const liveAround = 5 * time.Second
 
 // anyCall is a call that goes on, or that is in the store.
 func (s *Service) anyCall(ctx context.Context, id int64) (*record.Call, error) {
-	calls, _ := s.calls.get(s)
+	calls := s.calls.get(s).calls
 	if i := slices.IndexFunc(calls, func(c LiveCall) bool { return c.Record.ID == id }); i >= 0 {
 		return &calls[i].Record, nil
 	}

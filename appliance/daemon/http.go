@@ -109,7 +109,7 @@ const (
 func newServer(h http.Handler, to *Log) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
-		ErrorLog: slog.NewLogLogger(to.Logger().Handler(), slog.LevelInfo),
+		ErrorLog: slog.NewLogLogger(to.Logger().Handler(), slog.LevelWarn),
 	}
 }
 

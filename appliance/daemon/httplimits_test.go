@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -121,6 +122,29 @@ type deadlines struct {
 
 func (d *deadlines) SetReadDeadline(at time.Time) error  { d.read <- at; return nil }
 func (d *deadlines) SetWriteDeadline(at time.Time) error { d.write <- at; return nil }
+
+// What goes wrong inside while somebody is answered is told to who wants warnings
+// alone.
+func TestPanicIsTold(t *testing.T) {
+	var log said
+	to := NewLog(log.say)
+	to.Set("warn", false)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("no such row") }), to)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	if res, err := http.Get("http://" + l.Addr().String()); err == nil {
+		res.Body.Close()
+		t.Errorf("it answers: %s", res.Status)
+	}
+	eventually(t, "the log says it", func() bool { return strings.Contains(log.String(), "no such row") })
+	if err := errors.Join(server.Close(), <-ended); !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+}
 
 // A file that was named by mistake is not removed for a socket.
 func TestControlNotSocket(t *testing.T) {

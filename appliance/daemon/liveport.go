@@ -160,6 +160,16 @@ func (p *port) close() error {
 	return errors.Join(errs...)
 }
 
+// ask lets f ask the card, while nobody closes it; where there is none, or none any
+// more, f is not called.
+func (p *port) ask(f func(card *nic.NIC)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.card != nil && !p.frozen {
+		f(p.card)
+	}
+}
+
 // hush ends metering in the kernel.
 func (p *port) hush() {
 	p.mu.Lock()

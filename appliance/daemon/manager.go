@@ -201,14 +201,14 @@ var listColumns = []string{
 }
 
 func listCalls(s *Service, _ string) string {
-	calls, at := s.calls.get(s)
+	live := s.calls.get(s)
 	rows := [][]any{make([]any, len(listColumns))}
 	for i, name := range listColumns {
 		rows[0][i] = name
 	}
-	now := at.UnixNano()
-	for i := range calls {
-		c := &calls[i].Record
+	now := live.at.UnixNano()
+	for i := range live.calls {
+		c := &live.calls[i].Record
 		connected := 0.0
 		if c.Answer > 0 {
 			connected = time.Duration(now - c.Answer).Seconds()

@@ -17,6 +17,7 @@ import (
 	"ringside/appliance/metrics"
 	"ringside/dataplane/decode"
 	"ringside/dataplane/frame"
+	"ringside/dataplane/nic"
 	"ringside/flow"
 	"ringside/flow/record"
 	"ringside/flow/sip"
@@ -227,20 +228,13 @@ func (l *Live) readers(p *port) (out []*worker) {
 }
 
 // speed is that of the link in bytes a second; 0 where it is not known.
-func (p *port) speed() float64 {
-	if p.card == nil {
-		return 0
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.frozen {
-		return 0
-	}
-	st, err := p.card.State()
-	if err != nil {
-		return 0
-	}
-	return float64(max(0, st.Speed)) * 1e6 / 8
+func (p *port) speed() (v float64) {
+	p.ask(func(card *nic.NIC) {
+		if st, err := card.State(); err == nil {
+			v = float64(max(0, st.Speed)) * 1e6 / 8
+		}
+	})
+	return v
 }
 
 // decodeErrors are frames without a packet, as far as the decoders have said.

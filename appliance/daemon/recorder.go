@@ -45,8 +45,6 @@ type recording struct {
 	memory []byte // for copies of frames, outside of the Go heap
 	wait   bool
 
-	start *rule.Set // rules that memory and the filter in the kernel were set up for
-
 	mu         sync.Mutex
 	text, path string // of the rules
 	pending    string // why they hold after a restart only; empty: they hold
@@ -74,7 +72,7 @@ func openRecording(o SpoolOptions, to *flow.Options) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recording{spool: s, wait: o.Wait, start: rules, text: text, path: o.RulesFile}
+	r := &recording{spool: s, wait: o.Wait, text: text, path: o.RulesFile}
 	if r.memory, err = unix.Mmap(-1, 0, int(held), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("map %s for frames that may be stored: %w", spool.Bytes(held), err)

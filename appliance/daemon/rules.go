@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"strings"
 
 	"ringside/appliance/config"
-	"ringside/flow"
 	"ringside/flow/rule"
 )
 
@@ -37,22 +35,6 @@ func (s *Service) RulesPending() string {
 	p.record.mu.Lock()
 	defer p.record.mu.Unlock()
 	return p.record.pending
-}
-
-// beyond is the first rule that wants more of RTP, or looks back further, than the
-// capture was set up for when it started, with what it is; nil if none does.
-func (r *recording) beyond(set *rule.Set) (*rule.Rule, string) {
-	if most := r.start.MayWant(rule.RTP); set.MayWant(rule.RTP) > most {
-		for _, x := range append(set.Rules(), *set.Default()) {
-			if x.Want[rule.RTP] > most {
-				return &x, fmt.Sprintf("%s wants more of RTP (%s) than any rule did at the start (%s)", x.Name, x.Want[rule.RTP], most)
-			}
-		}
-	}
-	if set.LookBack() > r.start.LookBack() {
-		return set.Default(), fmt.Sprintf("a rule looks back further (%v) than any did at the start (%v)", set.LookBack(), r.start.LookBack())
-	}
-	return nil, ""
 }
 
 // CheckRules says what is wrong with a text of rules.
@@ -102,34 +84,18 @@ func (s *Service) putRules(set *rule.Set, text, path string) error {
 	if p == nil || p.record == nil {
 		return nil
 	}
-	pending := ""
-	err := p.group.SetRules(set)
-	switch {
-	case errors.Is(err, flow.ErrRulesWantMore):
-		_, why := p.record.beyond(set)
+	var pending string
+	var later error
+	if _, why := p.group.Beyond(set); why != "" {
 		pending = why + ": restart ringside to use these rules; until then those of before hold"
-		err = fmt.Errorf("%w: %s", errLater, pending)
-	case err != nil:
+		later = fmt.Errorf("%w: %s", errLater, pending)
+	} else if err := p.group.SetRules(set); err != nil {
 		return err
 	}
 	p.record.mu.Lock()
 	defer p.record.mu.Unlock()
 	p.record.text, p.record.path, p.record.pending = text, path, pending
-	return err
-}
-
-// pending lists what was changed and holds after a restart only.
-func (s *Service) pending() (out []string) {
-	c := &s.config
-	c.mu.Lock()
-	for _, change := range c.waiting {
-		out = append(out, fmt.Sprintf("%s: %s", change.Key, cmp.Or(change.New, "nothing")))
-	}
-	c.mu.Unlock()
-	if why := s.RulesPending(); why != "" {
-		out = append(out, "capture rules: "+why)
-	}
-	return out
+	return later
 }
 
 // rulesText reads the rules that a configuration names.
@@ -145,11 +111,11 @@ func rulesText(o *config.Spool) (string, error) {
 }
 
 // rulesChanged reports whether the file of the rules has another text than that
-// which holds.
+// which was read last.
 func (s *Service) rulesChanged(o *config.Spool) bool {
-	holds, _, _ := s.Rules()
+	last, _, _ := s.Rules()
 	text, err := rulesText(o)
-	return err != nil || strings.TrimSpace(text) != strings.TrimSpace(holds)
+	return err != nil || strings.TrimSpace(text) != strings.TrimSpace(last)
 }
 
 // setRules puts the rules of a configuration into force.

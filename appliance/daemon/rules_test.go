@@ -40,7 +40,7 @@ func TestRulesThatWantMore(t *testing.T) {
 	for _, tc := range []struct{ name, text, why string }{
 		{"less", `default -> sip full, rtp none\n`, ""},
 		{"more of RTP", `rule few: number 112 -> rtp header\nrule more: number 110 -> rtp full\ndefault -> sip full, rtp none\n`, "more wants more of RTP (full) than any rule did at the start (header)"},
-		{"further back", `rule back: mos < 3 -> rtp header, lookback 10s\ndefault -> sip full, rtp none\n`, "looks back further (10s)"},
+		{"further back", `rule back: mos < 3 -> rtp header, lookback 10s\ndefault -> sip full, rtp none\n`, "back looks back further (10s) than any rule did at the start (0s)"},
 		{"as before", `default -> sip full, rtp header\n`, ""},
 	} {
 		got := put(`{"text":"` + tc.text + `"}`)

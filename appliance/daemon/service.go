@@ -128,7 +128,7 @@ func OpenService(ctx context.Context, o ServiceOptions) (*Service, error) {
 	s := &Service{o: o, began: time.Now(), notify: newNotifier()}
 	s.health.idle = o.Live == nil && o.Read == nil
 	s.flight.dir = o.StateDir
-	s.call(o.Config.Config)
+	s.nameSensor(o.Config.Config)
 	s.shutdown.Store(int64(cmp.Or(o.Shutdown, defaultShutdown)))
 	if err := s.open(ctx); err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)

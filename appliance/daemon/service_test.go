@@ -447,3 +447,12 @@ func TestBundle(t *testing.T) {
 	}
 	s.stop()
 }
+
+// When nothing is captured any more no calls go on, whatever the last answer was.
+func TestLiveListOver(t *testing.T) {
+	var s Service
+	s.calls.last = liveAnswer{calls: make([]LiveCall, 3), open: 7, at: time.Now()}
+	if got := s.liveList(10); got.Total != 0 || len(got.Items) != 0 {
+		t.Errorf("%d calls of %d", len(got.Items), got.Total)
+	}
+}

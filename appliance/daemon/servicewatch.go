@@ -40,6 +40,9 @@ const watchEvery = time.Second
 // not told any more that all is well.
 const standstill = 10 * time.Second
 
+// notMoving is what is wrong then.
+const notMoving = "worker threads do not move"
+
 // watch looks at the service until ctx ends: what it does, whether something is
 // wrong, and tells whoever wants to know.
 func (s *Service) watch(ctx context.Context) {
@@ -84,7 +87,10 @@ func (s *Service) look(ctx context.Context, now time.Time) ServiceStatus {
 		Store: s.store.look(now), Heap: heapBytes(), URL: s.url(), Ready: s.ready.Load(),
 	}
 	st.Sensor, st.Name = s.sensor()
-	st.Pending = s.pending()
+	st.Pending = s.config.later()
+	if why := s.RulesPending(); why != "" {
+		st.Pending = append(st.Pending, "capture rules: "+why)
+	}
 	st.Capture.Spool, st.Capture.Memory = -1, residentBytes()
 	if s.input != nil {
 		st.Capture = s.input.statusSince(&s.rates)
@@ -100,7 +106,7 @@ func (s *Service) look(ctx context.Context, now time.Time) ServiceStatus {
 		s.probe(ctx, now)
 		found = append(found, s.mirrorFaults(now)...)
 		if !s.movesAt(now) {
-			found = append(found, Condition{Key: "standstill", Text: "worker threads do not move", Failing: true})
+			found = append(found, Condition{Key: "standstill", Text: notMoving, Failing: true})
 		}
 	}
 	worse := s.health.look(now, found)
@@ -135,9 +141,7 @@ func (s *Service) alarm(now time.Time, h Health) {
 
 // probe asks the workers for a sign of life.
 func (s *Service) probe(ctx context.Context, now time.Time) {
-	ctx, cancel := context.WithTimeout(ctx, watchEvery/2)
-	defer cancel()
-	if s.live.group.Silent(ctx) == 0 {
+	if s.live.group.Silent(ctx, watchEvery/2) == 0 {
 		s.stalled.Store(0)
 	} else {
 		s.stalled.CompareAndSwap(0, max(1, int64(now.Sub(s.began))))
@@ -171,7 +175,7 @@ type check struct {
 func (s *Service) checks(ctx context.Context) (out []check) {
 	if s.live != nil {
 		down := s.Status().Capture.Down
-		c := check{"rings", s.movesAt(time.Now()), "worker threads do not move"}
+		c := check{"rings", s.movesAt(time.Now()), notMoving}
 		if c.ok && len(down) == len(s.live.ports) {
 			c.ok, c.why = false, strings.Join(down, "; ")
 		}

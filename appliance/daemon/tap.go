@@ -122,10 +122,15 @@ func (t *tap) change(f func([]*listener) []*listener) {
 // look.
 type liveCalls struct {
 	mu     sync.Mutex
-	calls  []LiveCall
-	open   int
-	at     time.Time
+	last   liveAnswer
 	asking chan struct{} // closed with the answer; nil: nobody asks
+}
+
+// liveAnswer is the calls that went on at a moment.
+type liveAnswer struct {
+	calls []LiveCall // not changed any more
+	open  int        // all of them, those that are not listed included
+	at    time.Time
 }
 
 // What is asked for at the most, and how long the shards have to answer. A capture
@@ -140,17 +145,17 @@ const (
 )
 
 // get is the calls as of a moment at most two seconds ago; longer ago where the
-// capture is too busy to answer. The slice is not changed any more.
-func (l *liveCalls) get(s *Service) ([]LiveCall, time.Time) {
+// capture is too busy to answer.
+func (l *liveCalls) get(s *Service) liveAnswer {
 	now := time.Now()
 	if s.input == nil || s.over.Load() {
-		return nil, now
+		return liveAnswer{at: now}
 	}
 	l.mu.Lock()
-	age := now.Sub(l.at)
+	age := now.Sub(l.last.at)
 	if age < liveAge {
 		defer l.mu.Unlock()
-		return l.calls, l.at
+		return l.last
 	}
 	if l.asking == nil {
 		l.asking = make(chan struct{})
@@ -169,10 +174,10 @@ func (l *liveCalls) get(s *Service) ([]LiveCall, time.Time) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.at) >= liveStale { // nobody has answered
-		return nil, now
+	if now.Sub(l.last.at) >= liveStale { // nobody has answered
+		return liveAnswer{at: now}
 	}
-	return l.calls, l.at
+	return l.last
 }
 
 // ask asks the shards once. An answer that is not of all of them takes the place of
@@ -184,8 +189,8 @@ func (l *liveCalls) ask(s *Service, done chan struct{}) {
 	found := s.input.flows().Live(ctx, liveMost)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if found.Silent == 0 || at.Sub(l.at) >= liveStale {
-		l.calls, l.open, l.at = found.Calls, found.Open, at
+	if found.Silent == 0 || at.Sub(l.last.at) >= liveStale {
+		l.last = liveAnswer{found.Calls, found.Open, at}
 	}
 	l.asking = nil
 	close(done)

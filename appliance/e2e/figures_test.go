@@ -10,7 +10,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +20,6 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
-	"ringside/appliance/daemon"
 	"ringside/bench/netns"
 	"ringside/bench/replay"
 	"ringside/bench/traffic"
@@ -40,7 +38,7 @@ func TestApplianceFigures(t *testing.T) {
 	configure(t, dir, l.Side(netns.B).Iface, "log_level = warn\n")
 	s := readyTimes(t, l, dir, m)
 	base := door(t, l, netns.B, "127.0.0.1:8080")
-	cookie := firstLogin(t, base, s.err.String())
+	cookie := firstLogin(t, base, s.setupToken())
 	s.latencies(l, cookie)
 	firstPaint(t, base)
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -69,13 +67,9 @@ func readyTimes(t *testing.T, l *netns.Link, dir string, m *manager) (s *service
 }
 
 // firstLogin makes the first account and returns its cookie.
-func firstLogin(t *testing.T, base, said string) string {
+func firstLogin(t *testing.T, base, token string) string {
 	t.Helper()
-	token := regexp.MustCompile(`setup token (\S+)`).FindStringSubmatch(said)
-	if token == nil {
-		t.Fatalf("no setup token:\n%s", said)
-	}
-	body := fmt.Sprintf(`{"token":%q,"user":"admin","password":%q}`, token[1], adminPassword)
+	body := fmt.Sprintf(`{"token":%q,"user":"admin","password":%q}`, token, adminPassword)
 	res, err := http.Post(base+"/api/v1/setup", "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +145,7 @@ func (s *service) latencies(l *netns.Link, cookie string) {
 	stop()
 	stop = saturate(t, l, frames)
 	loaded := measure()
-	st := s.statusNow()
+	st := s.status()
 	stop()
 	lost := uint64(0)
 	for _, r := range st.Capture.Lost {
@@ -225,11 +219,4 @@ func firstPaint(t *testing.T, base string) {
 		t.Error("the browser tells of no bytes")
 	}
 	t.Logf("FIGURE first paint | %.1f KB on the wire, headers included | after %.0f ms |%s", sum/1000, at, strings.TrimSuffix(b.String(), ","))
-}
-
-// statusNow is the status of the last second.
-func (s *service) statusNow() (st daemon.ServiceStatus) {
-	s.t.Helper()
-	s.ask("GET", "/status", &st)
-	return st
 }

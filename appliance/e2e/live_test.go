@@ -137,6 +137,14 @@ func (v *live) until(what string, ok func() bool) {
 	}
 }
 
+// setupToken waits until it tells how the first account is made.
+func (v *live) setupToken() string {
+	v.t.Helper()
+	token := regexp.MustCompile(`setup token (\S+)\s`)
+	v.until("it tells the setup token", func() bool { return token.MatchString(v.err.String()) })
+	return token.FindStringSubmatch(v.err.String())[1]
+}
+
 // send sends frames into the link, and returns how many the driver took.
 func send(t *testing.T, l *netns.Link, frames []replay.Frame, o replay.Options) uint64 {
 	t.Helper()

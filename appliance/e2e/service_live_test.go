@@ -169,8 +169,7 @@ func TestServiceLive(t *testing.T) {
 	if text := again.err.String(); !strings.Contains(text, "was killed or crashed") {
 		t.Errorf("the end of the run before is not explained:\n%s", text)
 	}
-	var st daemon.ServiceStatus
-	again.ask("GET", "/status", &st)
+	st := again.status()
 	if st.LastRun == "" || st.Budget == nil || st.Budget.Sum() > st.Budget.Limit {
 		t.Errorf("status: %q, %+v", st.LastRun, st.Budget)
 	}
@@ -178,7 +177,7 @@ func TestServiceLive(t *testing.T) {
 		t.Errorf("%d calls are left of %d", n, before)
 	}
 	again.until("a healthy state", func() bool {
-		again.ask("GET", "/status", &st)
+		st := again.status()
 		return st.Health.State == daemon.StateHealthy && st.Ready
 	})
 	if out, err := process("status", "--control", filepath.Join(dir, "ringside.sock")).CombinedOutput(); err != nil || !strings.Contains(string(out), "state     healthy") {
@@ -226,6 +225,13 @@ func (s *service) ask(method, path string, to any) {
 	if err := s.control.Get(s.t.Context(), method, path, to); err != nil {
 		s.t.Fatalf("%v; it said\n%s", err, s.err)
 	}
+}
+
+// status is that of the last second.
+func (s *service) status() (st daemon.ServiceStatus) {
+	s.t.Helper()
+	s.ask("GET", "/status", &st)
+	return st
 }
 
 // seesLiveCalls waits for a call that goes on and is measured both ways.

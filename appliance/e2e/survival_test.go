@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -47,11 +46,7 @@ func TestServiceSurvives(t *testing.T) {
 	v.service = start(t, l, dir, m)
 	v.base = door(t, l, netns.B, "127.0.0.1:8080")
 	p := browse(t, v.base)
-	token := regexp.MustCompile(`setup token (\S+)`).FindStringSubmatch(v.err.String())
-	if token == nil {
-		t.Fatalf("no setup token:\n%s", v.err)
-	}
-	p.setUp(token[1])
+	p.setUp(v.setupToken())
 	p.open("/live")
 
 	began := time.Now()
@@ -118,12 +113,6 @@ func (v *survivor) allStored() bool {
 		found[c.CallID] = true
 	}
 	return !slices.ContainsFunc(v.calls, func(id string) bool { return !found[id] })
-}
-
-func (v *survivor) status() (st daemon.ServiceStatus) {
-	v.t.Helper()
-	v.ask("GET", "/status", &st)
-	return st
 }
 
 // wrong reports whether the status says something that has a word in it.

@@ -55,8 +55,7 @@ func TestUI(t *testing.T) {
 	}
 	v := listen(t, l, "--http", "127.0.0.1:8080", "--state", filepath.Join(dir, "state"), "--db", filepath.Join(dir, "calls.db"),
 		"--spool", filepath.Join(dir, "spool"), "--spool-root", "--spool-reserve", "64MiB", "--rules", rules)
-	token := regexp.MustCompile(`setup token (\S+)`)
-	v.until("it tells the setup token", func() bool { return token.MatchString(v.err.String()) })
+	token := v.setupToken()
 	p := browse(t, door(t, l, netns.B, "127.0.0.1:8080"))
 
 	// Calls that go on while somebody looks, some over a bad network.
@@ -68,7 +67,7 @@ func TestUI(t *testing.T) {
 	calls, bad := framesOf(t, path), framesOf(t, attack(t))
 	sent := make(chan struct{})
 
-	if !t.Run("set up", func(t *testing.T) { p.t = t; p.setUp(token.FindStringSubmatch(v.err.String())[1]) }) {
+	if !t.Run("set up", func(t *testing.T) { p.t = t; p.setUp(token) }) {
 		return
 	}
 	go func() {

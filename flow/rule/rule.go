@@ -15,6 +15,7 @@
 package rule
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -137,6 +138,33 @@ func (s *Set) LookBack() time.Duration {
 		most = max(most, s.rules[i].lookBack)
 	}
 	return most
+}
+
+// Beyond is a rule that wants more of RTP, or looks back further, than any rule of
+// the set of the start, with how it does; nil if none does. The default goes first: where a
+// rule does not name a level it has that of the default.
+func (s *Set) Beyond(start *Set) (*Rule, string) {
+	rtp, back := start.MayWant(RTP), start.LookBack()
+	if why := s.base.beyond(rtp, back); why != "" {
+		return &s.base, why
+	}
+	for i := range s.rules {
+		if why := s.rules[i].beyond(rtp, back); why != "" {
+			return &s.rules[i], why
+		}
+	}
+	return nil, ""
+}
+
+// beyond is how the rule goes further than those of the start did; empty if not.
+func (r *Rule) beyond(rtp Level, back time.Duration) string {
+	switch {
+	case r.Want[RTP] > rtp:
+		return fmt.Sprintf("%s wants more of RTP (%s) than any rule did at the start (%s)", r.Name, r.Want[RTP], rtp)
+	case r.lookBack > back:
+		return fmt.Sprintf("%s looks back further (%v) than any rule did at the start (%v)", r.Name, r.lookBack, back)
+	}
+	return ""
 }
 
 // AsksOutcome says whether the rules are to be asked once more when a call is over.

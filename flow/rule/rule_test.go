@@ -279,6 +279,26 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// Of rules that capture was not set up for, one is named that asks for more itself.
+func TestBeyond(t *testing.T) {
+	start := parse(t, "rule bad: mos < 3 -> rtp header, lookback 10s\ndefault -> rtp none\n")
+	for _, tc := range []struct{ name, text, rule, why string }{
+		{"the same", start.String(), "", ""},
+		{"less", "default -> rtp none\n", "", ""},
+		{"other conditions", "rule a: number 1 -> rtp header\nrule b: loss > 5% -> rtp header, lookback 5s\n", "", ""},
+		{"RTP", "rule a: number 1 -> rtp header\nrule b: number 2 -> rtp full\nrule c: number 3 -> rtp full\n", "b", "b wants more of RTP (full) than any rule did at the start (header)"},
+		{"back", "rule a: mos < 3 -> rtp header, lookback 10s\nrule b: mos < 2 -> rtp header, lookback 20s\n", "b", "b looks back further (20s) than any rule did at the start (10s)"},
+		{"the default", "rule a: number 1 -> sip none\ndefault -> rtp full\n", "default", "default wants more of RTP (full) than any rule did at the start (header)"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, why := parse(t, tc.text).Beyond(start)
+			if why != tc.why || (r == nil) != (why == "") || r != nil && r.Name != tc.rule {
+				t.Errorf("%+v, %q; want %s, %q", r, why, tc.rule, tc.why)
+			}
+		})
+	}
+}
+
 func TestEmptySet(t *testing.T) {
 	s := parse(t, "# nothing\n\n")
 	x := invite(t)

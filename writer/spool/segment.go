@@ -48,7 +48,7 @@ type segment struct {
 	broken   bool // a sync failed: the file is not to be trusted until it was read again
 
 	back   int64                   // how far its minute is behind the clock, ns
-	packed *packing                // of its class; nil: nobody counts
+	packed *packing                // of its class
 	timed  func(Op, time.Duration) // may be nil
 }
 
@@ -149,10 +149,8 @@ func (s *segment) frame(sections []byte) error {
 	buf, err := s.enc.Append(s.buf, s.name.Format, s.level, sections)
 	s.buf = buf
 	if err == nil {
-		if s.packed != nil {
-			s.packed.plain.Add(uint64(len(sections)))
-			s.packed.frames.Add(uint64(len(buf) - had))
-		}
+		s.packed.plain.Add(uint64(len(sections)))
+		s.packed.frames.Add(uint64(len(buf) - had))
 		at, sum := s.written+int64(had), crc32.Checksum(buf[had:], table)
 		for _, k := range s.of {
 			k.Offset, k.Length, k.Sum = at, uint32(len(buf)-had), sum

@@ -141,14 +141,15 @@ func (w *writer) name(k *chunk, format compress.Format) (n Name, back int64) {
 	}
 	earlier := n
 	earlier.Minute -= back
-	if len(w.open) < maxOpen/2 || slices.ContainsFunc(w.open, func(s *segment) bool { return s.name.is(earlier) }) {
+	if len(w.open) < maxOpen/2 || slices.ContainsFunc(w.open, func(s *segment) bool { return s.name.belongsWith(earlier) }) {
 		return earlier, back
 	}
 	return n, 0
 }
 
-// is says whether names differ in the copy alone.
-func (n Name) is(o Name) bool {
+// belongsWith says whether what has the one name goes into a segment with the other,
+// of the same writer: whichever copy that is, and whether it is hidden.
+func (n Name) belongsWith(o Name) bool {
 	return n.Class == o.Class && n.Minute == o.Minute && n.Format == o.Format
 }
 
@@ -158,7 +159,7 @@ func mod(a, b int64) int64 { return (a%b + b) % b }
 func (w *writer) segment(n Name, back int64, now time.Time) (*segment, error) {
 	oldest := 0
 	for i, s := range w.open {
-		if s.name.is(n) && !s.full() {
+		if s.name.belongsWith(n) && !s.full() {
 			return s, nil
 		}
 		if s.used.Before(w.open[oldest].used) {
