@@ -427,6 +427,19 @@ static __always_inline __u32 table_bucket(__u64 hash, __u32 level)
 	return (__u64)at * (table_buckets >> (level > TABLE_WHOLE ? level - TABLE_WHOLE : 0)) >> 32;
 }
 
+/* table_maybe says without the lock whether a stream may be in a bucket. One line is read for it. */
+static __always_inline bool table_maybe(const struct rs_bucket *b, __u64 hash)
+{
+	__u16 tag = hash >> 48 | 1;
+	bool found = false;
+
+	if (TABLE_ONCE(b->tags[hash >> 32 & 7]) == tag)
+		return true;
+	for (__u32 s = 0; s < TABLE_SLOTS; s++)
+		found |= TABLE_ONCE(b->tags[s]) == tag;
+	return found;
+}
+
 /* table_try is table_count for one level; a stream that is not there yet begins there, or is absent. */
 __noinline int table_try(const struct rs_flow *f, const struct rs_rtp *p, __u64 hash, __u32 level, __u32 begin)
 {
@@ -441,26 +454,14 @@ __noinline int table_try(const struct rs_flow *f, const struct rs_rtp *p, __u64 
 	rests = bpf_map_lookup_elem(&stream_rests, &at);
 	if (!b || !rests)
 		return TABLE_NO_ROOM;
+	if (!begin && !table_maybe(b, hash))
+		return TABLE_ABSENT;
 	table_touch(b, hash >> 32);
 	if (table_lock(&b->version)) {
 		result = table_meter(b, rests, hash, f, p, begin);
 		table_unlock(&b->version);
 	}
 	return result;
-}
-
-/* table_maybe says of a level, without its lock, whether a stream may be there. */
-static __always_inline bool table_maybe(__u64 hash, __u32 level)
-{
-	__u32 at = table_bucket(hash, level);
-	struct rs_bucket *b = bpf_map_lookup_elem(&streams, &at);
-	__u16 tag = hash >> 48 | 1;
-	bool found = false;
-
-	if (b)
-		for (__u32 s = 0; s < TABLE_SLOTS; s++)
-			found |= TABLE_ONCE(b->tags[s]) == tag;
-	return found;
 }
 
 /* table_seek is table_count for a stream that is not at home: it looks at all levels, and begins it where there is room. */
@@ -473,7 +474,7 @@ static __always_inline int table_seek(const struct rs_flow *f, const struct rs_r
 	for (__u32 i = 1; i < TABLE_LEVELS; i++) {
 		__u32 l = (home + i) & (TABLE_LEVELS - 1);
 
-		if (!(used >> l & 1) || !table_maybe(hash, l))
+		if (!(used >> l & 1))
 			continue;
 		result = table_try(f, p, hash, l, 0);
 		if (result != TABLE_ABSENT)
