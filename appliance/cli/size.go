@@ -37,16 +37,16 @@ func newSize() *cobra.Command {
 			if err := parseSizes(&l, retention, max, memory); err != nil {
 				return err
 			}
-			n, err := sizing.Of(l)
-			if err != nil {
-				return usage("%w", err)
-			}
 			if here {
 				took, err := sizing.Calibrate()
 				if err != nil {
 					return err
 				}
-				n.Scale(took.Seconds() / sizing.Reference.Seconds())
+				l.Slower = took.Seconds() / sizing.Reference.Seconds()
+			}
+			n, err := sizing.Of(l)
+			if err != nil {
+				return usage("%w", err)
 			}
 			if asJSON {
 				e := json.NewEncoder(c.OutOrStdout())

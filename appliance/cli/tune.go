@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,7 +54,7 @@ type tuneHost struct {
 	root      string
 	caller    inventory.Caller
 	driver    setting.Driver
-	stats     func(iface string) map[string]uint64
+	stats     func(iface string) (map[string]uint64, error)
 	systemctl func(ctx context.Context, args ...string) error
 	appears   time.Duration // that an interface may take to be there, when the machine starts
 }
@@ -121,6 +122,8 @@ func (f *tuneFlags) check(args []string) error {
 		return usage("%s: with --saved or --all no interface is named", args[0])
 	case !everything && len(args) == 0:
 		return usage("name an interface: ringside tune INTERFACE")
+	case f.measure && f.seconds == 0:
+		return usage("--measure --seconds 0: nothing would be measured: write a number above 0")
 	case f.seconds < 0 || f.seconds > longest:
 		return usage("--seconds %g: write a number from 0 to %d", f.seconds, longest)
 	case f.o.Queues < 0:
@@ -129,13 +132,14 @@ func (f *tuneFlags) check(args []string) error {
 		return usage("--workload %s: write sip, meter, header or full", f.workload)
 	}
 	if f.cpus != "" {
-		if f.o.CPUs = inventory.Set(f.cpus); len(f.o.CPUs) == 0 {
-			return usage("--cpus %s: write a list like 2-5,8", f.cpus)
+		var err error
+		if f.o.CPUs, err = inventory.ParseSet(f.cpus); err != nil {
+			return usage("--cpus %s: %w: write a list like 2-5,8", f.cpus, err)
 		}
 	}
 	f.o.Workload = plan.Workload(f.workload)
 	if len(args) > 0 {
-		if f.o.Interface = args[0]; !apply.Plain(args[0]) {
+		if f.o.Interface = args[0]; !setting.Plain(args[0]) {
 			return usage("%s is no name of an interface", clean(args[0]))
 		}
 	}
@@ -159,20 +163,18 @@ func (f *tuneFlags) run(ctx context.Context, args []string, l look, out, progres
 		return f.applySaved(ctx, l, out, progress)
 	case f.undo:
 		return f.undoing(ctx, l, out)
-	}
-	facts, err := f.look(f.o.Interface)
-	if err != nil {
-		return err
-	}
-	switch {
+	case f.apply:
+		return f.applying(ctx, f.o, l, out, progress)
 	case f.measure:
-		r, err := f.rates(ctx, f.o, progress)
+		r, err := f.rates(ctx, f.o.Interface, progress)
 		if err != nil {
 			return err
 		}
 		return f.show(out, l, tuneReport{Now: r})
-	case f.apply:
-		return f.applying(ctx, f.o, l, out, progress)
+	}
+	facts, err := f.look(f.o.Interface)
+	if err != nil {
+		return err
 	}
 	p, err := plan.Make(facts, f.o)
 	if err != nil {
@@ -183,11 +185,7 @@ func (f *tuneFlags) run(ctx context.Context, args []string, l look, out, progres
 
 // thisHost is the machine that the program runs on.
 func thisHost(s *driver.Socket) tuneHost {
-	return tuneHost{root: "/", caller: inventory.System{}, driver: s, appears: 30 * time.Second,
-		stats: func(iface string) map[string]uint64 {
-			stats, _ := s.Stats(iface) // a driver without any is no error
-			return stats
-		},
+	return tuneHost{root: "/", caller: inventory.System{}, driver: s, appears: 30 * time.Second, stats: gauge.Statistics,
 		systemctl: func(ctx context.Context, args ...string) error {
 			if _, err := os.Stat("/run/systemd/system"); err != nil {
 				return errors.New("systemd does not run here")
@@ -223,62 +221,76 @@ func (f *tuneFlags) tuner(ctx context.Context, iface string) *apply.Tuner {
 }
 
 // rates measures for the time that was asked for.
-func (f *tuneFlags) rates(ctx context.Context, o plan.Options, progress io.Writer) (*gauge.Rates, error) {
+func (f *tuneFlags) rates(ctx context.Context, iface string, progress io.Writer) (*gauge.Rates, error) {
 	if f.seconds == 0 {
 		return nil, nil
 	}
-	facts, err := f.look(o.Interface)
+	facts, err := f.look(iface)
 	if err != nil {
 		return nil, err
 	}
-	p, err := plan.Make(facts, o)
-	if err != nil {
-		return nil, err
+	take := func() (gauge.Sample, error) {
+		stats, err := f.host.stats(iface)
+		return gauge.Take(f.host.root, &facts.Interfaces[0], stats), err
 	}
-	fmt.Fprintf(progress, "measuring %s for %g seconds\n", o.Interface, f.seconds)
-	n := &facts.Interfaces[0]
+	fmt.Fprintf(progress, "measuring %s for %g seconds\n", iface, f.seconds)
 	begin := time.Now()
-	first := gauge.Take(f.host.root, n, f.host.stats(n.Name), p.Counters)
+	first, err := take()
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-time.After(time.Duration(f.seconds * float64(time.Second))):
 	}
-	last := gauge.Take(f.host.root, n, f.host.stats(n.Name), p.Counters)
+	last, err := take()
+	if err != nil {
+		return nil, err
+	}
 	r := gauge.Between(first, last, time.Since(begin).Seconds())
 	return &r, nil
 }
 
-// applying makes the changes, and says what they have brought.
+// applying makes the changes, and says what they have brought. What was done is shown
+// whatever goes wrong afterwards.
 func (f *tuneFlags) applying(ctx context.Context, o plan.Options, l look, out, progress io.Writer) error {
-	before, err := f.rates(ctx, o, progress)
+	before, err := f.rates(ctx, o.Interface, progress)
 	if err != nil {
 		return err
 	}
 	p, done, err := f.tuner(ctx, o.Interface).Apply(ctx, o)
+	report := tuneReport{Plan: p, Outcomes: done, Kept: f.saved, persist: f.persist}
 	if err != nil {
-		return errors.Join(rooted(err), f.show(out, l, tuneReport{Plan: p, Outcomes: done}))
+		return errors.Join(rooted(err), f.show(out, l, report))
 	}
-	report := tuneReport{Plan: p, Outcomes: done}
-	if after, err := f.rates(ctx, o, progress); err != nil {
-		return err
+	var failures []error
+	if after, err := f.rates(ctx, o.Interface, progress); err != nil {
+		failures = append(failures, fmt.Errorf("measure what it has brought: %w", err))
 	} else if before != nil && after != nil && len(done) > 0 {
 		c := gauge.Compare(*before, *after)
 		report.Measured = &c
 	}
 	if f.persist {
-		if err := apply.Save(f.state, o); err != nil {
-			return rooted(err)
+		if err := f.keep(ctx, o); err != nil {
+			failures = append(failures, err)
+		} else {
+			report.Kept = true
 		}
-		if err := f.host.systemctl(ctx, "enable", tuneUnit); err != nil {
-			return fmt.Errorf("the plan is kept, but nobody applies it at the next start: %w", err)
-		}
-		report.Kept = true
 	}
-	if err := f.show(out, l, report); err != nil {
-		return err
+	failures = append(failures, f.show(out, l, report), unsettled(done, "tune "+o.Interface))
+	return errors.Join(failures...)
+}
+
+// keep sees to it that a plan is applied again when the machine starts.
+func (f *tuneFlags) keep(ctx context.Context, o plan.Options) error {
+	if err := apply.Save(f.state, o); err != nil {
+		return rooted(err)
 	}
-	return unsettled(done, "tune "+o.Interface)
+	if err := f.host.systemctl(ctx, "enable", tuneUnit); err != nil {
+		return fmt.Errorf("the plan is kept, but nobody applies it at the next start: %w", err)
+	}
+	return nil
 }
 
 // rooted says what to do when a right is missing.
@@ -334,59 +346,80 @@ func (f *tuneFlags) await(ctx context.Context, iface string) {
 	}
 }
 
-// undoing makes everything as it was.
+// undoing makes everything as it was. What fails for one interface keeps nobody from
+// the next.
 func (f *tuneFlags) undoing(ctx context.Context, l look, out io.Writer) error {
 	names := []string{f.o.Interface}
 	if f.all {
-		journals, err := apply.Journals(f.state)
-		if err != nil {
+		var err error
+		if names, err = f.tuned(); err != nil {
 			return rooted(err)
 		}
-		saved, err := apply.Saved(f.state)
-		if err != nil {
-			return rooted(err)
-		}
-		names = journals
-		for _, o := range saved {
-			if !slices.Contains(names, o.Interface) {
-				names = append(names, o.Interface)
+	}
+	failures := map[string]error{}
+	undo := func(names []string) {
+		for _, name := range names {
+			delete(failures, name)
+			if err := f.undoOne(ctx, name, l, out); err != nil {
+				failures[name] = err
 			}
 		}
 	}
-	var failures []error
-	again := f.all // what two interfaces share goes back with the one that was tuned last
-	for n := 0; n < len(names); n++ {
-		name := names[n]
-		report := tuneReport{Undone: name}
-		forgotten, err := apply.Forget(f.state, name)
-		if err != nil {
-			return rooted(err)
-		}
-		report.Forgotten = forgotten
-		done, err := f.tuner(ctx, name).Undo(ctx, name, f.o.Force)
-		if err != nil && !errors.Is(err, apply.ErrNothing) {
-			return rooted(err)
-		}
-		report.Outcomes = done
-		if err := f.show(out, l, report); err != nil {
-			return err
-		}
-		if err := unsettled(done, "undo "+name); err != nil {
-			failures = append(failures, err)
-		}
-		if n == len(names)-1 && again && len(failures) > 0 {
-			again, failures = false, nil
-			left, err := apply.Journals(f.state)
-			if err != nil {
-				return rooted(err)
-			}
-			names = append(names, left...)
-		}
+	undo(names)
+	var unread error
+	if f.all && len(failures) > 0 {
+		// What two interfaces share goes back with the one that was tuned last; now the
+		// other one finds it as before, too.
+		var left []string
+		left, unread = apply.Journals(f.state)
+		undo(left)
 	}
-	if left, err := apply.Saved(f.state); err == nil && len(left) == 0 {
+	if left, err := apply.Plans(f.state); err == nil && len(left) == 0 {
 		_ = f.host.systemctl(ctx, "disable", tuneUnit) // with no plan it does nothing either
 	}
-	return errors.Join(failures...)
+	all := []error{unread}
+	for _, name := range slices.Sorted(maps.Keys(failures)) {
+		all = append(all, failures[name])
+	}
+	return errors.Join(all...)
+}
+
+// tuned are the interfaces that were tuned, or are when the machine starts.
+func (f *tuneFlags) tuned() ([]string, error) {
+	names, err := apply.Journals(f.state)
+	if err != nil {
+		return nil, err
+	}
+	planned, err := apply.Plans(f.state)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range planned {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// undoOne makes one interface as it was, and forgets its plan.
+func (f *tuneFlags) undoOne(ctx context.Context, name string, l look, out io.Writer) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("undo %s: stopped: %w", name, err)
+	}
+	forgotten, err := apply.Forget(f.state, name)
+	if err != nil {
+		return fmt.Errorf("undo %s: %w", name, rooted(err))
+	}
+	done, err := f.tuner(ctx, name).Undo(ctx, name, f.o.Force)
+	if errors.Is(err, apply.ErrNothing) {
+		err = nil
+	}
+	shown := f.show(out, l, tuneReport{Undone: name, Forgotten: forgotten, Outcomes: done, failed: err != nil})
+	if err != nil {
+		return errors.Join(fmt.Errorf("undo %s: %w", name, rooted(err)), shown)
+	}
+	return errors.Join(shown, unsettled(done, "undo "+name))
 }
 
 // tuneReport is what is shown.
@@ -398,7 +431,10 @@ type tuneReport struct {
 	Kept      bool              `json:"kept,omitempty"`
 	Undone    string            `json:"undone,omitempty"`
 	Forgotten bool              `json:"forgotten,omitempty"`
-	dry       bool
+
+	dry     bool
+	persist bool // it was to be kept
+	failed  bool // taking back went wrong
 }
 
 func (f *tuneFlags) show(out io.Writer, l look, r tuneReport) error {

@@ -38,7 +38,7 @@ func newTuned(t *testing.T, tree, iface string) *tuned {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(boot), 0o755), os.WriteFile(boot, []byte("6f1f\n"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	h.host = tuneHost{root: root, caller: asked, driver: h, stats: func(string) map[string]uint64 { return nil },
+	h.host = tuneHost{root: root, caller: asked, driver: h, stats: func(string) (map[string]uint64, error) { return nil, nil },
 		systemctl: func(_ context.Context, args ...string) error {
 			h.systemd = append(h.systemd, strings.Join(args, " "))
 			if h.deaf {
@@ -134,7 +134,7 @@ func TestTuneApply(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(h.host.root, "proc/sys/kernel/random/boot_id"), []byte("2222\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if code, out := h.tune(t, tuneFlags{apply: true, saved: true}); code != exitOK {
+	if code, out := h.tune(t, tuneFlags{apply: true, saved: true}); code != exitOK || strings.Contains(out, "--persist") || !strings.Contains(out, "applied again when the machine starts") {
 		t.Fatalf("exit %d: %s", code, out)
 	}
 	if now := strings.Join(sortedSettings(h), "\n"); now != after {
@@ -222,6 +222,80 @@ func TestTuneWithoutSystemd(t *testing.T) {
 	if code != exitFailure || !strings.Contains(out, "nobody applies it at the next start") || h.settings["feature.rx-gro"] != "off" {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	if !strings.Contains(out, "rings: rings.rx") || strings.Contains(out, "--persist does it") {
+		t.Errorf("it does not say what was done, or advises what was asked for:\n%s", out)
+	}
+}
+
+// What was done is shown also where it cannot be measured afterwards.
+func TestTuneCannotMeasure(t *testing.T) {
+	h := newTuned(t, "igb", "enp2s0")
+	asked := 0
+	h.host.stats = func(string) (map[string]uint64, error) {
+		if asked++; asked > 2 {
+			return nil, errors.New("the driver hangs")
+		}
+		return nil, nil
+	}
+	code, out := h.tune(t, tuneFlags{apply: true, persist: true, seconds: 0.01}, "enp2s0")
+	if code != exitFailure || !strings.Contains(out, "the driver hangs") || !strings.Contains(out, "rings: rings.rx") || !strings.Contains(out, "applied again when the machine starts") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	asked = 2
+	if code, out := h.tune(t, tuneFlags{measure: true, seconds: 0.01}, "enp2s0"); code != exitFailure || !strings.Contains(out, "the driver hangs") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// A plan is kept also where all is right already.
+func TestTuneKeepsWhatIsRight(t *testing.T) {
+	h := newTuned(t, "igb", "enp2s0")
+	if code, out := h.tune(t, tuneFlags{apply: true}, "enp2s0"); code != exitOK || !strings.Contains(out, "--persist does it") {
+		t.Fatalf("exit %d: %s", code, out)
+	}
+	code, out := h.tune(t, tuneFlags{apply: true, persist: true}, "enp2s0")
+	if code != exitOK || !strings.Contains(out, "everything is as it should be") || !strings.Contains(out, "applied again when the machine starts") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if plans, err := apply.Plans(h.state); err != nil || !slices.Equal(plans, []string{"enp2s0"}) {
+		t.Errorf("%v, %v", plans, err)
+	}
+}
+
+// One interface whose journal cannot be read, and one whose plan cannot, keep nobody
+// from the others.
+func TestTuneUndoesTheOthers(t *testing.T) {
+	h := newTuned(t, "igb", "enp2s0")
+	before := strings.Join(sortedSettings(h), "\n")
+	if code, out := h.tune(t, tuneFlags{apply: true}, "enp2s0"); code != exitOK {
+		t.Fatalf("exit %d: %s", code, out)
+	}
+	for name, text := range map[string]string{"aaa0.journal": "nonsense\n", "bbb0.plan": "nonsense\n"} {
+		if err := os.WriteFile(filepath.Join(h.state, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := (&tuneFlags{undo: true, all: true, host: h.host, state: h.state}).undoing(stopped, look{}, new(bytes.Buffer)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if plans, err := apply.Plans(h.state); err != nil || len(plans) != 1 {
+		t.Errorf("stopped, it went on to forget plans: %v, %v", plans, err)
+	}
+	code, out := h.tune(t, tuneFlags{undo: true, all: true})
+	if code != exitFailure || !strings.Contains(out, "undo aaa0: ") || !strings.Contains(out, "remove it") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if now := strings.Join(sortedSettings(h), "\n"); now != before {
+		t.Errorf("taken back:\n%s\nwant:\n%s", now, before)
+	}
+	if left, err := apply.Journals(h.state); err != nil || !slices.Equal(left, []string{"aaa0"}) {
+		t.Errorf("journals are left: %v, %v", left, err)
+	}
+	if plans, err := apply.Plans(h.state); err != nil || len(plans) != 0 {
+		t.Errorf("plans are left: %v, %v", plans, err)
+	}
 }
 
 func TestTuneUsage(t *testing.T) {
@@ -234,6 +308,8 @@ func TestTuneUsage(t *testing.T) {
 		{"tune --undo --all lo", "no interface is named"},
 		{"tune --workload media lo", "sip, meter"},
 		{"tune --cpus x lo", "2-5,8"},
+		{"tune --cpus 2,x8 lo", `"x8" is neither a number`},
+		{"tune --measure --seconds 0 lo", "nothing would be measured"},
 		{"tune --queues -1 lo", "from 0 on"},
 		{"tune --seconds 1000 lo", "from 0 to"},
 		{"tune ../../etc", "no name of an interface"},
@@ -257,15 +333,16 @@ func TestTuneHere(t *testing.T) {
 	if p := &report.Plan; p.Interface != "lo" || len(p.Steps) == 0 || len(p.Uses) == 0 {
 		t.Errorf("%+v", p)
 	}
-	if code, out, stderr := run(t, "tune", "lo", "--measure", "--seconds", "0.01"); code != exitOK || !strings.Contains(out, "packets a second") {
+	if code, out, stderr := run(t, "tune", "lo", "--measure", "--seconds", "0.01"); code != exitOK || !strings.Contains(out, "packets a second") || strings.Contains(out, "before") {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
 	}
 }
 
-func TestWriteRates(t *testing.T) {
+func TestWriteMeasured(t *testing.T) {
 	var b strings.Builder
-	writeRates(&b, gauge.Compare(
+	c := gauge.Compare(
 		gauge.Rates{Seconds: 3, Packets: 900_000, Lost: map[string]float64{"card: rx_no_dma_resources": 1200, "interface: rx_missed_errors": 0}, Softirq: 1, Busiest: 1, IRQs: 9000, Used: 1, Largest: 1},
-		gauge.Rates{Seconds: 3, Packets: 902_000, Lost: map[string]float64{"card: rx_no_dma_resources": 0, "interface: rx_missed_errors": 0}, Softirq: 1.13, Busiest: 0.18, IRQs: 31000, Used: 7, Largest: 0.16}))
+		gauge.Rates{Seconds: 3, Packets: 902_000, Lost: map[string]float64{"card: rx_no_dma_resources": 0, "interface: rx_missed_errors": 0}, Softirq: 1.13, Busiest: 0.18, IRQs: 31000, Used: 7, Largest: 0.16})
+	writeMeasured(&b, &c)
 	golden(t, "tune-measured.txt", b.String())
 }

@@ -17,7 +17,7 @@ func writeTune(w io.Writer, l look, r *tuneReport, verbose bool) error {
 	case r.Undone != "":
 		writeUndone(&b, l, r)
 	case r.Now != nil:
-		writeRates(&b, gauge.Compare(*r.Now, *r.Now))
+		writeRows(&b, gauge.Rows(*r.Now), r.Now.Caveats())
 	case r.Plan != nil && r.dry:
 		writePlan(&b, l, r.Plan, verbose)
 	case r.Plan != nil:
@@ -134,14 +134,16 @@ func writeApplied(b *strings.Builder, l look, r *tuneReport) {
 	}
 	if r.Measured != nil {
 		b.WriteString("\n")
-		writeRates(b, *r.Measured)
+		writeMeasured(b, r.Measured)
 	}
-	if len(r.Outcomes) == 0 {
-		return
-	}
-	if r.Kept {
+	switch {
+	case r.Kept:
 		b.WriteString("\nThe plan is applied again when the machine starts (ringside-tune.service).\n")
-	} else {
+	case len(r.Outcomes) == 0:
+		return
+	case r.persist:
+		b.WriteString("\nUntil the machine starts anew.\n")
+	default:
 		b.WriteString("\nUntil the machine starts anew; --persist does it then, too.\n")
 	}
 	fmt.Fprintf(b, "ringside tune --undo %s takes everything back.\n", clean(r.Plan.Interface))
@@ -184,7 +186,7 @@ func shortKey(key string) string {
 
 func writeUndone(b *strings.Builder, l look, r *tuneReport) {
 	name := clean(r.Undone)
-	if len(r.Outcomes) == 0 {
+	if len(r.Outcomes) == 0 && !r.failed {
 		fmt.Fprintf(b, "%s: nothing is to be taken back: it was not tuned since the machine was started\n", name)
 	}
 	back := 0
@@ -213,26 +215,28 @@ func writeUndone(b *strings.Builder, l look, r *tuneReport) {
 	}
 }
 
-// writeRates shows what was measured; of one measurement, only that.
-func writeRates(b *strings.Builder, c gauge.Comparison) {
-	one := c.Before.Seconds == c.After.Seconds && c.Before.Packets == c.After.Packets
+// writeMeasured shows what was measured before and after.
+func writeMeasured(b *strings.Builder, c *gauge.Comparison) {
+	rows := []gauge.Row{{Name: "measured", Values: []string{"before", "after"}}}
+	for _, line := range c.Lines {
+		rows = append(rows, gauge.Row{Name: line.Name, Values: []string{line.Before, line.After}})
+	}
+	writeRows(b, rows, c.Caveats)
+}
+
+func writeRows(b *strings.Builder, rows []gauge.Row, caveats []string) {
 	width := 0
-	for _, line := range c.Lines {
-		width = max(width, cells(line.Name))
+	for _, row := range rows {
+		width = max(width, cells(clean(row.Name)))
 	}
-	if !one {
-		fmt.Fprintf(b, "%s  %12s %12s\n", padRight("measured", width), "before", "after")
-	}
-	for _, line := range c.Lines {
-		if one {
-			fmt.Fprintf(b, "%s  %12s\n", padRight(clean(line.Name), width), line.After)
-			continue
+	for _, row := range rows {
+		fmt.Fprintf(b, "%s ", padRight(clean(row.Name), width))
+		for _, v := range row.Values {
+			fmt.Fprintf(b, " %12s", v)
 		}
-		fmt.Fprintf(b, "%s  %12s %12s\n", padRight(clean(line.Name), width), line.Before, line.After)
+		b.WriteString("\n")
 	}
-	for _, caveat := range c.Caveats {
-		if !one || strings.Contains(caveat, "fewer than") {
-			fmt.Fprintf(b, "%s\n", caveat)
-		}
+	for _, caveat := range caveats {
+		b.WriteString(caveat + "\n")
 	}
 }

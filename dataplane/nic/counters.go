@@ -115,7 +115,7 @@ func (c *counting) telling(stats []stat) map[string]uint64 {
 	out := map[string]uint64{}
 	for _, s := range stats {
 		name := strings.TrimSpace(s.name)
-		if _, _, ok := queueStat(name); ok || lost(c.name, name) {
+		if _, _, ok := queueStat(name); ok || Lost(c.name, name) {
 			out[name] += s.value
 		}
 	}
@@ -157,7 +157,7 @@ func (c *counting) counters() Counters {
 		Resets: c.resets,
 	}
 	for name, m := range c.driver {
-		if lost(c.name, name) {
+		if Lost(c.name, name) {
 			out.Losses = append(out.Losses, Loss{name, m.sum})
 			out.Lost += m.sum
 		}

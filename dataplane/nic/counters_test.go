@@ -66,6 +66,7 @@ var drivers = []struct {
 		10, []Loss{{"bw_in_allowance_exceeded", 2}, {"pps_allowance_exceeded", 4}, {"rx_drops", 3}, {"rx_overruns", 1}}, []Queue{{7, 70, 0}}},
 	{"igb", []stat{{"rx_missed_errors", 2}, {"rx_no_buffer_count", 8}, {"rx_queue_0_packets", 3}, {"rx_queue_0_bytes", 30}, {"rx_queue_0_drops", 5}, {"rx_queue_0_alloc_failed", 1}},
 		7, []Loss{{"rx_missed_errors", 2}, {"rx_queue_0_drops", 5}}, []Queue{{3, 30, 6}}},
+	{"igc", []stat{{"rx_missed_errors", 2}, {"rx_queue_0_packets", 3}, {"rx_queue_0_drops", 5}}, 7, []Loss{{"rx_missed_errors", 2}, {"rx_queue_0_drops", 5}}, []Queue{{3, 0, 5}}},
 	{"e1000e", []stat{{"rx_missed_errors", 2}, {"rx_no_buffer_count", 8}}, 2, []Loss{{"rx_missed_errors", 2}}, nil},
 	{"veth", []stat{{"peer_ifindex", 9}, {"rx_queue_0_xdp_packets", 4}, {"rx_queue_0_xdp_bytes", 40}, {"rx_queue_0_drops", 1}, {"rx_queue_0_xdp_drops", 6}},
 		1, []Loss{{"rx_queue_0_drops", 1}}, []Queue{{4, 40, 1}}},

@@ -20,13 +20,14 @@ var losing = map[string][]string{
 	"virtio_net": {"rx_queue_#_drops", "rx#_drops", "rx#_hw_drops"},
 	"ena":        {"rx_drops", "rx_overruns", "bw_in_allowance_exceeded", "pps_allowance_exceeded"},
 	"igb":        {"rx_missed_errors", "rx_queue_#_drops"},
+	"igc":        {"rx_missed_errors", "rx_queue_#_drops"},
 	"e1000e":     {"rx_missed_errors"},
 	"veth":       {"rx_queue_#_drops"},
 	"vmxnet3":    {"pkts rx OOB", "drv dropped rx total"},
 }
 
-// lost is whether a statistic of a driver counts lost frames.
-func lost(driver, name string) bool {
+// Lost reports whether a statistic of a driver counts lost frames.
+func Lost(driver, name string) bool {
 	for _, pattern := range losing[driver] {
 		before, behind, numbered := strings.Cut(pattern, "#")
 		if !numbered {
@@ -84,6 +85,13 @@ var queueForms = []struct {
 	{"rx_queue_#_alloc_failed", queueDrops},
 	{"rx#_buff_alloc_err", queueDrops},
 	{"queue_#_rx_page_alloc_fail", queueDrops},
+}
+
+// QueuePackets is the receive queue whose packets a statistic counts, if it is such a
+// one.
+func QueuePackets(name string) (queue int, ok bool) {
+	queue, field, ok := queueStat(name)
+	return queue, ok && field == queuePackets
 }
 
 // queueStat takes apart the name of a statistic of a receive queue.

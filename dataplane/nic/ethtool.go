@@ -3,6 +3,7 @@ package nic
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,21 +23,30 @@ const slack = 4096
 
 // stringSet are the names of a set.
 func (e *ethtool) stringSet(name string, set uint32) ([]string, error) {
+	return Strings(func(b []byte) error {
+		_, err := e.call(name, b)
+		return err
+	}, set)
+}
+
+// Strings are the names of a set (enum ethtool_stringset) of a driver, which ask asks
+// by ethtool's ioctl; none if the driver has no such set.
+func Strings(ask func(b []byte) error, set uint32) ([]string, error) {
 	b := make([]byte, 16+8) // struct ethtool_sset_info
 	native.PutUint32(b, unix.ETHTOOL_GSSET_INFO)
 	native.PutUint64(b[8:], 1<<set)
-	if _, err := e.call(name, b); err != nil {
+	if err := ask(b); err != nil {
 		return nil, err
 	}
 	if native.Uint64(b[8:]) == 0 {
-		return nil, nil // the driver has no such set
+		return nil, nil
 	}
 	count := int(native.Uint32(b[16:]))
 	b = make([]byte, 12+(count+slack)*stringLen) // struct ethtool_gstrings
 	native.PutUint32(b, unix.ETHTOOL_GSTRINGS)
 	native.PutUint32(b[4:], set)
 	native.PutUint32(b[8:], uint32(count))
-	if _, err := e.call(name, b); err != nil {
+	if err := ask(b); err != nil {
 		return nil, err
 	}
 	return parseStrings(b[12:], int(native.Uint32(b[8:]))), nil
@@ -97,6 +107,25 @@ func (e *ethtool) stats(name string, index int, kept *statStrings) ([]stat, erro
 		}
 		return out, nil
 	}
+}
+
+// Statistics are all that the driver of an interface counts, by its own names; none if
+// it counts nothing. Some drivers repeat a name for each queue: those are added up.
+func Statistics(name string) (map[string]uint64, error) {
+	e, err := openEthtool()
+	if err != nil {
+		return nil, err
+	}
+	defer e.close()
+	stats, err := e.stats(name, 0, &statStrings{})
+	if err != nil {
+		return nil, fmt.Errorf("read counters of %s: %w", name, err)
+	}
+	out := make(map[string]uint64, len(stats))
+	for _, s := range stats {
+		out[strings.TrimSpace(s.name)] += s.value
+	}
+	return out, nil
 }
 
 // driverInfo is the driver and the place on the bus; both may be empty.

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -57,8 +56,6 @@ type Tuner struct {
 
 var errCrash = errors.New("stopped by a test")
 
-func keys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
-
 func (t *Tuner) tell(o Outcome) Outcome {
 	if t.Tell != nil {
 		t.Tell(o)
@@ -75,9 +72,13 @@ func (t *Tuner) boot() (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// snapshot is what all settings of an interface and of the machine are.
+// snapshot is what all settings of an interface and of the machine are; nothing of no
+// facts.
 func snapshot(f *inventory.Facts, iface string) map[string]string {
 	out := make(map[string]string)
+	if f == nil {
+		return out
+	}
 	for i := range f.Interfaces {
 		if f.Interfaces[i].Name == iface {
 			maps.Copy(out, f.Interfaces[i].All())
@@ -187,22 +188,22 @@ func (t *Tuner) steps(ctx context.Context, j *journal, p *plan.Plan) (*plan.Plan
 		}
 		s := p.Steps[at]
 		tried[s.ID] = true
+		var latest *inventory.Facts // after the last change to the card
 		for _, c := range s.Changes {
 			if err := ctx.Err(); err != nil {
 				return p, out, fmt.Errorf("tune %s: stopped; ringside tune --undo %s takes back what was done: %w", p.Interface, p.Interface, err)
 			}
-			o, err := t.set(ctx, j, p.Interface, s, c)
+			o, after, err := t.set(ctx, j, p.Interface, s, c)
 			if err != nil {
 				return p, out, err
+			}
+			if after != nil {
+				latest = after
 			}
 			out = append(out, t.tell(o))
 		}
-		if s.Resets {
-			facts, err := t.Look()
-			if err != nil {
-				return p, out, err
-			}
-			next, err := plan.Make(facts, p.Asked)
+		if s.Resets && latest != nil {
+			next, err := plan.Make(latest, p.Asked)
 			if err != nil {
 				return p, out, fmt.Errorf("plan again after %s: %w", s.ID, err)
 			}
@@ -211,66 +212,49 @@ func (t *Tuner) steps(ctx context.Context, j *journal, p *plan.Plan) (*plan.Plan
 	}
 }
 
-// look is a snapshot before or after a change that may change more than its setting.
-func (t *Tuner) look(key, iface string) (map[string]string, error) {
+// look reads everything before or after a change that may change more than its
+// setting; nil where it may not.
+func (t *Tuner) look(key string) (*inventory.Facts, error) {
 	if !wide(key) {
 		return nil, nil
 	}
-	f, err := t.Look()
-	if err != nil {
-		return nil, err
-	}
-	return snapshot(f, iface), nil
+	return t.Look()
 }
 
-// set makes one change. An error is one of the journal, or of looking: then nothing
-// more may be done.
-func (t *Tuner) set(ctx context.Context, j *journal, iface string, s plan.Step, c plan.Setting) (Outcome, error) {
-	o := Outcome{Step: s.ID, Key: c.Key, From: c.Found, To: c.Want}
-	now, err := t.Machine.Read(c.Key)
-	switch {
-	case errors.Is(err, setting.ErrGone):
-		o.Fate, o.Text = Gone, err.Error()
-		return o, nil
-	case err != nil:
-		o.Fate, o.Text = Failed, err.Error()
-		return o, nil
-	case now == c.Want:
-		o.Fate = Already
-		return o, nil
-	case now != c.Found:
-		o.Fate, o.Text = Conflict, fmt.Sprintf("somebody has made it %s since it was looked at", now)
-		return o, nil
+// set makes one change, and returns what it has read afterwards, if it had to. An
+// error is one of the journal, or of looking: then nothing more may be done.
+func (t *Tuner) set(ctx context.Context, j *journal, iface string, s plan.Step, c plan.Setting) (o Outcome, after *inventory.Facts, err error) {
+	o = Outcome{Step: s.ID, Key: c.Key, From: c.Found, To: c.Want}
+	if o.Fate, o.Text = t.needless(c); o.Fate != "" {
+		return o, nil, nil
 	}
-	before, err := t.look(c.Key, iface)
+	before, err := t.look(c.Key)
 	if err != nil {
-		return o, err
+		return o, nil, err
 	}
-	if err := j.begin(begin{s.ID, c.Key, c.Found, c.Want}); err != nil {
-		return o, err
+	if err := j.begin(begin{c.Key}); err != nil {
+		return o, nil, err
 	}
 	if t.crash != nil && t.crash("begin "+c.Key) {
-		return o, errCrash
+		return o, nil, errCrash
 	}
+	up, _ := t.carrier(iface) // one that is down does not come back
 	failed := t.Machine.Write(c.Key, c.Want)
 	if t.crash != nil && t.crash("change "+c.Key) {
-		return o, errCrash
+		return o, nil, errCrash
 	}
-	if s.Resets {
+	if s.Resets && up {
 		t.settle(ctx, iface)
 	}
-	after, err := t.look(c.Key, iface)
-	if err != nil {
-		return o, err
+	if after, err = t.look(c.Key); err != nil {
+		return o, nil, err
 	}
-	changed := difference(before, after)
-	if value, err := t.Machine.Read(c.Key); err == nil {
-		if now = value; now != c.Found {
-			changed[c.Key] = now
-		}
+	changed, now := difference(snapshot(before, iface), snapshot(after, iface)), c.Found
+	if value, err := t.Machine.Read(c.Key); err == nil && value != c.Found {
+		now, changed[c.Key] = value, value
 	}
 	if err := j.end(end{changed}); err != nil {
-		return o, err
+		return o, after, err
 	}
 	switch {
 	case failed != nil:
@@ -282,18 +266,37 @@ func (t *Tuner) set(ctx context.Context, j *journal, iface string, s plan.Step, 
 	default:
 		o.Fate, o.To, o.Text = Adjusted, now, "asked for "+c.Want
 	}
-	return o, nil
+	return o, after, nil
 }
 
-// settle waits until the link is back, if it is to come back.
+// needless says why a change is not made, if it is not.
+func (t *Tuner) needless(c plan.Setting) (Fate, string) {
+	now, err := t.Machine.Read(c.Key)
+	switch {
+	case errors.Is(err, setting.ErrGone):
+		return Gone, err.Error()
+	case err != nil:
+		return Failed, err.Error()
+	case now == c.Want:
+		return Already, ""
+	case now != c.Found:
+		return Conflict, fmt.Sprintf("somebody has made it %s since it was looked at", now)
+	}
+	return "", ""
+}
+
+// carrier reports whether the link is up; an error if the interface is down altogether.
+func (t *Tuner) carrier(iface string) (bool, error) {
+	b, err := os.ReadFile(filepath.Join(t.Machine.Root, "sys/class/net", iface, "carrier"))
+	return err == nil && strings.TrimSpace(string(b)) == "1", err
+}
+
+// settle waits until a link that was up is back.
 func (t *Tuner) settle(ctx context.Context, iface string) {
-	deadline := time.Now().Add(t.Settle)
-	for time.Now().Before(deadline) && ctx.Err() == nil {
-		b, err := os.ReadFile(filepath.Join(t.Machine.Root, "sys/class/net", iface, "carrier"))
-		if err != nil || strings.TrimSpace(string(b)) == "1" {
-			return // down altogether, or up
+	const pause = 50 * time.Millisecond
+	for deadline := time.Now().Add(t.Settle); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pause) {
+		if up, err := t.carrier(iface); up || err != nil {
+			return
 		}
-		const pause = 50 * time.Millisecond
-		time.Sleep(pause)
 	}
 }

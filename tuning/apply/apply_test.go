@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"ringside/tuning/driver"
 	"ringside/tuning/inventory"
@@ -123,7 +126,7 @@ func (m *machine) state() string {
 		m.t.Fatal(err)
 	}
 	s := m.asked.NICs[m.iface].Settings
-	for _, k := range slices.Sorted(keys(s)) {
+	for _, k := range slices.Sorted(maps.Keys(s)) {
 		fmt.Fprintf(&b, "%s = %s\n", k, s[k])
 	}
 	return b.String()
@@ -143,13 +146,7 @@ func (m *machine) undo(dir string, force bool) []Outcome {
 	return must[[]Outcome](m.t)(m.tuner(dir).Undo(m.t.Context(), "eth1", force))
 }
 
-// restored says that all is as before, but for empty directories, which are nobody's.
-func (m *machine) restored(before string) {
-	m.t.Helper()
-	os.RemoveAll(filepath.Join(m.root, "run"))
-	m.same(before)
-}
-
+// same says that all is as before.
 func (m *machine) same(before string) {
 	m.t.Helper()
 	after := m.state()
@@ -220,7 +217,7 @@ func TestApplyAndUndo(t *testing.T) {
 	if !strings.Contains(string(conf), "--banirq=60 --banirq=61 ") || !strings.Contains(string(conf), "BANNED_CPULIST=1-7") || len(m.restarts) != 1 {
 		t.Errorf("irqbalance: %s, restarted %v", conf, m.restarts)
 	}
-	if p.Count(plan.Change) != 0 && p.Queues != 7 {
+	if p.Queues != 7 {
 		t.Errorf("%+v", p)
 	}
 
@@ -228,7 +225,7 @@ func TestApplyAndUndo(t *testing.T) {
 	if n := count(out, Conflict) + count(out, Failed); n != 0 {
 		t.Errorf("%+v", out)
 	}
-	m.restored(before)
+	m.same(before)
 	if _, err := m.tuner(dir).Undo(t.Context(), "eth1", false); !errors.Is(err, ErrNothing) {
 		t.Errorf("a second time: %v", err)
 	}
@@ -250,7 +247,7 @@ func TestCrash(t *testing.T) {
 	}
 	tuner.crash = nil
 	must[[]Outcome](t)(tuner.Undo(t.Context(), "eth1", false))
-	m.restored(before)
+	m.same(before)
 	for i, moment := range moments {
 		// The first of each kind, and a few others: each takes as long as all.
 		if i > 3 && i%17 != 0 && !strings.Contains(moment, "irqbalance") {
@@ -267,7 +264,7 @@ func TestCrash(t *testing.T) {
 			if out := m.undo(dir, false); count(out, Conflict)+count(out, Failed) != 0 {
 				t.Errorf("%+v", out)
 			}
-			m.restored(before)
+			m.same(before)
 		})
 	}
 }
@@ -289,7 +286,7 @@ func TestCrashOfUndo(t *testing.T) {
 			if out := m.undo(dir, false); count(out, Conflict)+count(out, Failed) != 0 {
 				t.Errorf("%+v", out)
 			}
-			m.restored(before)
+			m.same(before)
 		})
 	}
 }
@@ -314,7 +311,7 @@ func TestGoesOnAfterCrash(t *testing.T) {
 		t.Fatal(err, out)
 	}
 	m.undo(dir, false)
-	m.restored(before)
+	m.same(before)
 }
 
 // What somebody changes in between is told and stays, unless it is forced.
@@ -341,7 +338,7 @@ func TestConflict(t *testing.T) {
 	if count(out, Conflict) != 0 {
 		t.Errorf("%+v", out)
 	}
-	m.restored(before)
+	m.same(before)
 }
 
 // What is changed between looking and changing is told, and not overwritten.
@@ -382,7 +379,7 @@ func TestDriverRefuses(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 	m.undo(dir, false)
-	m.restored(before)
+	m.same(before)
 }
 
 // A setting that cannot be taken back keeps the journal for another try.
@@ -399,7 +396,7 @@ func TestUndoFails(t *testing.T) {
 	if out := m.undo(dir, false); count(out, Failed) != 0 {
 		t.Errorf("%+v", out)
 	}
-	m.restored(before)
+	m.same(before)
 }
 
 // A start of the machine takes everything back; a journal of before says nothing.
@@ -430,7 +427,7 @@ func TestTwice(t *testing.T) {
 		t.Errorf("%v, %+v", err, out)
 	}
 	m.undo(dir, false)
-	m.restored(before)
+	m.same(before)
 }
 
 // A journal that somebody has forged asks for nothing but settings, and one that
@@ -460,6 +457,77 @@ func TestForged(t *testing.T) {
 	}
 }
 
+// A link that is down is not waited for; one that goes away for a moment is.
+func TestSettle(t *testing.T) {
+	const carrier = "sys/class/net/eth1/carrier"
+	for _, up := range []bool{true, false} {
+		t.Run(fmt.Sprintf("up %v", up), func(t *testing.T) {
+			m := newMachine(t, "ixgbe-82599", "eth1")
+			if !up {
+				m.put(carrier, "0")
+			}
+			// Nobody waits so long: it ends the test.
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			tuner := m.tuner(t.TempDir())
+			tuner.Settle = time.Hour
+			back := make(chan struct{})
+			tuner.crash = func(at string) bool {
+				if up && at == "change nic/eth1/channels.combined" {
+					m.put(carrier, "0")
+					go func() {
+						defer close(back)
+						time.Sleep(100 * time.Millisecond)
+						_ = os.WriteFile(filepath.Join(m.root, carrier), []byte("1\n"), 0o644)
+					}()
+				}
+				return false
+			}
+			tuner.Tell = func(o Outcome) {
+				if b, err := os.ReadFile(filepath.Join(m.root, carrier)); up && string(b) != "1\n" {
+					t.Errorf("after %s the link was not waited for: %q, %v", o.Key, b, err)
+				}
+			}
+			if _, out, err := tuner.Apply(ctx, options); err != nil || len(out) < 30 {
+				t.Fatalf("%d changes, %v", len(out), err)
+			}
+			if up {
+				<-back
+			}
+		})
+	}
+}
+
+// A child that is being started has the descriptor of the lock for a moment.
+func TestLockIsReleased(t *testing.T) {
+	dir := t.TempDir()
+	release, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock(dir); err == nil || !strings.Contains(err.Error(), "another ringside tune") {
+		t.Error(err)
+	}
+	entries := must[[]os.DirEntry](t)(os.ReadDir("/proc/self/fd"))
+	held := -1
+	for _, e := range entries {
+		if to, _ := os.Readlink("/proc/self/fd/" + e.Name()); to == filepath.Join(dir, "lock") {
+			fmt.Sscan(e.Name(), &held)
+		}
+	}
+	child, err := syscall.Dup(held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(child)
+	release()
+	again, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
+
 func TestJournalOfAnotherVersion(t *testing.T) {
 	m := newMachine(t, "igb", "enp2s0")
 	for _, text := range []string{"nonsense\n", `{"head":{"version":9}}` + "\n", `{"end":{}}` + "\n"} {
@@ -467,7 +535,7 @@ func TestJournalOfAnotherVersion(t *testing.T) {
 		if err := os.WriteFile(path(dir, "enp2s0"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.tuner(dir).Undo(t.Context(), "enp2s0", false); err == nil || !strings.Contains(err.Error(), "line 1") {
+		if _, err := m.tuner(dir).Undo(t.Context(), "enp2s0", false); err == nil || !strings.Contains(err.Error(), "line 1") || !strings.Contains(err.Error(), "remove it") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

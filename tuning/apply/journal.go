@@ -2,10 +2,12 @@ package apply
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,10 +40,7 @@ type head struct {
 
 // begin is a change that is about to be made.
 type begin struct {
-	Step  string `json:"step"`
-	Key   string `json:"key"`
-	Found string `json:"found"`
-	Want  string `json:"want"`
+	Key string `json:"key"`
 }
 
 // end is what has come of it: the settings that are other than before, with what they
@@ -98,7 +97,12 @@ func lock(dir string) (release func(), err error) {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: another ringside tune is at work", dir)
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		// Not by closing alone: a child that is being started at this moment has the
+		// descriptor too, until its program runs.
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		_ = f.Close()
+	}, nil
 }
 
 // openJournal opens the journal of an interface, or begins one with how everything
@@ -127,33 +131,32 @@ func openJournal(dir string, h head) (*journal, error) {
 
 // rewrite puts a journal in the place of the one before, which says what is known.
 func (j *journal) rewrite() error {
+	p := j.past
+	lines := []line{{Head: &p.head}}
+	for _, key := range p.order {
+		lines = append(lines, line{Begin: &begin{key}}, line{End: &end{map[string]string{key: p.left[key]}}})
+	}
+	if p.open != nil {
+		lines = append(lines, line{Begin: p.open})
+	}
 	hidden := j.path + ".new"
 	f, err := os.OpenFile(hidden, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("begin a journal: %w", err)
 	}
 	j.file = f
-	p := j.past
-	err = j.write(line{Head: &p.head})
-	for _, key := range p.order {
-		if err == nil {
-			err = j.write(line{Begin: &begin{Key: key, Found: p.found[key], Want: p.left[key]}})
-		}
-		if err == nil {
-			err = j.write(line{End: &end{map[string]string{key: p.left[key]}}})
-		}
-	}
-	if err == nil && p.open != nil {
-		err = j.write(line{Begin: p.open})
-	}
+	err = j.write(lines...)
 	if err == nil {
 		err = os.Rename(hidden, j.path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(j.path))
 	}
 	if err != nil {
 		f.Close()
 		return fmt.Errorf("begin a journal: %w", err)
 	}
-	return syncDir(filepath.Dir(j.path))
+	return nil
 }
 
 func syncDir(dir string) error {
@@ -168,13 +171,16 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// write puts a line on disk.
-func (j *journal) write(l line) error {
-	b, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("write the journal: %w", err)
+// write puts lines on disk.
+func (j *journal) write(lines ...line) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b) // ends each with a newline
+	for _, l := range lines {
+		if err := enc.Encode(l); err != nil {
+			return fmt.Errorf("write the journal: %w", err)
+		}
 	}
-	if _, err := j.file.Write(append(b, '\n')); err != nil {
+	if _, err := j.file.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
 	if err := j.file.Sync(); err != nil {
@@ -237,7 +243,7 @@ func (p *past) end(e end) {
 			p.change(p.open.Key, now)
 		}
 	}
-	for _, key := range slices.Sorted(keys(e.Now)) {
+	for _, key := range slices.Sorted(maps.Keys(e.Now)) {
 		p.change(key, e.Now[key])
 	}
 	p.open = nil
@@ -267,6 +273,8 @@ func (p *past) is(key string) string {
 	return gone
 }
 
+const unreadable = "what it says cannot be taken back: remove it, and start the machine anew to have everything as it was"
+
 // readJournal reads a journal; none if there is none. What a crash has torn off its
 // end is as if it had not been written.
 func readJournal(at string) (*past, error) {
@@ -287,7 +295,7 @@ func readJournal(at string) (*past, error) {
 		}
 		var l line
 		if err := json.Unmarshal([]byte(text), &l); err != nil {
-			return nil, fmt.Errorf("read the journal %s: line %d: %w", at, n, err)
+			return nil, fmt.Errorf("read the journal %s: line %d: %w: %s", at, n, err, unreadable)
 		}
 		switch {
 		case l.Head != nil && p == nil && l.Head.Version == version:
@@ -297,7 +305,7 @@ func readJournal(at string) (*past, error) {
 		case l.End != nil && p != nil:
 			p.end(*l.End)
 		default:
-			return nil, fmt.Errorf("read the journal %s: line %d is none of this version", at, n)
+			return nil, fmt.Errorf("read the journal %s: line %d is none of this version: %s", at, n, unreadable)
 		}
 	}
 	return p, nil

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"ringside/tuning/plan"
 )
@@ -35,9 +34,14 @@ func Save(dir string, o plan.Options) error {
 	return syncDir(dir)
 }
 
+// Plans are the interfaces that a plan is kept for.
+func Plans(dir string) ([]string, error) {
+	return files(dir, saved)
+}
+
 // Saved are the plans that are kept.
 func Saved(dir string) ([]plan.Options, error) {
-	names, err := files(dir, saved)
+	names, err := Plans(dir)
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
@@ -74,9 +78,4 @@ func Forget(dir, iface string) (bool, error) {
 		return false, fmt.Errorf("forget the saved plan: %w", err)
 	}
 	return true, syncDir(dir)
-}
-
-// Plain reports whether a name can be one of an interface, and leads nowhere else.
-func Plain(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) < 16 && !strings.ContainsAny(name, "/\x00")
 }

@@ -169,7 +169,7 @@ func (u *undoing) restore(key string) (Outcome, error) {
 	}
 	o.From = now
 	before := u.around(key)
-	if err := u.journal.begin(begin{"undo", key, now, found}); err != nil {
+	if err := u.journal.begin(begin{key}); err != nil {
 		return o, err
 	}
 	failed := u.Machine.Write(key, found)

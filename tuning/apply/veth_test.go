@@ -3,6 +3,7 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,7 +162,7 @@ func hostOf(t *testing.T) string {
 func veth(t *testing.T, s *driver.Socket, root string) string {
 	var b strings.Builder
 	told := s.All("tune0")
-	for _, k := range slices.Sorted(keys(told.Settings)) {
+	for _, k := range slices.Sorted(maps.Keys(told.Settings)) {
 		fmt.Fprintf(&b, "%s = %s\n", k, told.Settings[k])
 	}
 	files, err := filepath.Glob("/sys/class/net/tune0/queues/*/*ps_cpus")

@@ -10,6 +10,7 @@ import (
 	"ringside/tuning/doctor"
 	"ringside/tuning/inventory"
 	"ringside/tuning/inventory/inventorytest"
+	"ringside/tuning/setting"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -102,6 +103,13 @@ func TestOneFact(t *testing.T) {
 		{"interrupts everywhere", nic(func(i *inventory.Interface) {
 			i.IRQs = []inventory.IRQ{{Number: 1, CPUs: "0-3"}, {Number: 2, CPUs: "0-3"}}
 		}), ""},
+		{"irqbalance", func(f *inventory.Facts) {
+			f.Programs, f.Interfaces[0].IRQs = []string{"irqbalance"}, []inventory.IRQ{{Number: 1, CPUs: "0-3"}, {Number: 2, CPUs: "0-3"}}
+		}, "warning irqbalance"},
+		{"irqbalance that nobody may ask", func(f *inventory.Facts) {
+			f.Programs, f.Interfaces[0].IRQs = []string{"irqbalance"}, []inventory.IRQ{{Number: 1, CPUs: "0-3"}, {Number: 2, CPUs: "0-3"}}
+			f.Unread = map[string]string{setting.Banned: "permission denied"}
+		}, "note irqbalance"},
 		{"interrupts on one", nic(func(i *inventory.Interface) { i.IRQs = []inventory.IRQ{{Number: 1, CPUs: "2"}, {Number: 2, CPUs: "2"}} }), "warning irqs"},
 		{"spool on root", volume(inventory.Volume{Name: "spool", Dir: "/s", Root: true, Total: 100, Free: 90}), "warning spool-root"},
 		{"store on root", volume(inventory.Volume{Name: "store", Dir: "/s", Root: true, Total: 100, Free: 90}), ""},

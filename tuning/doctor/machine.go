@@ -76,8 +76,13 @@ func (e *examination) processors() {
 			"processors may be taken away at any moment; packets wait or are lost then, and their times are less exact",
 			"reserve its processors and memory at the hypervisor, and pass an interface through"})
 	}
-	told := e.Settings[setting.Banned] // to leave some alone
-	if slices.Contains(e.Programs, "irqbalance") && slices.ContainsFunc(e.Interfaces, hasIRQs) && (told == "" || told == setting.None) {
+	if !slices.Contains(e.Programs, "irqbalance") || !slices.ContainsFunc(e.Interfaces, hasIRQs) {
+		return
+	}
+	// It may have been told to leave some alone.
+	if told, why := e.Settings[setting.Banned], e.Unread[setting.Banned]; why != "" {
+		e.add(Finding{"irqbalance", "", Note, "irqbalance may move interrupts", why, "a queue's interrupts wander to processors that have other work, unless it was told to leave them alone", "ask again as root"})
+	} else if told == "" || told == setting.None {
 		e.add(Finding{"irqbalance", "", Warning, "irqbalance moves interrupts", "irqbalance runs",
 			"a queue's interrupts wander to processors that have other work, and packets of a queue get out of order while they do",
 			"systemctl disable --now irqbalance"})

@@ -136,7 +136,10 @@ func (s *Socket) Get(name, key string) (string, error) {
 	case ok:
 		value, _, err = s.number(name, n)
 	case group == "feature":
-		value, err = s.feature(name, rest)
+		var o *offloads
+		if o, err = s.offloads(name); err == nil {
+			value, err = o.get(rest)
+		}
 	case group == "priv":
 		value, err = s.private(name, rest)
 	case group == "rss":
@@ -221,7 +224,7 @@ func (s *Socket) setNumber(name string, n number, value string) error {
 
 // Told is everything that a driver says.
 type Told struct {
-	Driver, Version, Firmware, Bus string
+	Driver, Firmware, Bus string
 
 	Settings map[string]string
 	Limits   map[string]int // of channels and rings
@@ -232,7 +235,7 @@ type Told struct {
 // All asks for all settings. What the driver does not know is not among them.
 func (s *Socket) All(name string) Told {
 	t := Told{Settings: map[string]string{}, Limits: map[string]int{}, Rules: -1}
-	t.Driver, t.Version, t.Firmware, t.Bus = s.info(name)
+	t.Driver, t.Firmware, t.Bus = s.info(name)
 	for key, n := range numbers {
 		if value, most, err := s.number(name, n); err == nil {
 			t.Settings[key] = value
@@ -241,9 +244,11 @@ func (s *Socket) All(name string) Told {
 			}
 		}
 	}
-	for _, f := range Features {
-		if value, err := s.feature(name, f); err == nil {
-			t.Settings["feature."+f] = value
+	if o, err := s.offloads(name); err == nil {
+		for _, f := range Features {
+			if value, err := o.get(f); err == nil {
+				t.Settings["feature."+f] = value
+			}
 		}
 	}
 	if flags, on, err := s.privates(name); err == nil {
@@ -275,14 +280,14 @@ func (s *Socket) All(name string) Told {
 }
 
 // info is struct ethtool_drvinfo, of 196 bytes.
-func (s *Socket) info(name string) (driver, version, firmware, bus string) {
+func (s *Socket) info(name string) (driver, firmware, bus string) {
 	b := make([]byte, 256)
 	native.PutUint32(b, unix.ETHTOOL_GDRVINFO)
 	if s.ask(name, b) != nil {
-		return "", "", "", ""
+		return "", "", ""
 	}
 	text := func(at int) string { return unix.ByteSliceToString(b[at : at+32]) }
-	return text(4), text(36), text(68), text(100)
+	return text(4), text(68), text(100)
 }
 
 // Known reports whether a name is that of a setting.

@@ -7,12 +7,14 @@ package gauge
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"ringside/dataplane/nic"
 	"ringside/tuning/inventory"
 )
 
@@ -26,9 +28,11 @@ type Sample struct {
 	Queues  map[int]uint64    // packets of each queue, where the driver counts them
 }
 
-// Take reads the counters of an interface. stats are those of its driver, losing the
-// names of those that count lost packets.
-func Take(root string, n *inventory.Interface, stats map[string]uint64, losing []string) Sample {
+// Statistics are what the driver of an interface of this machine counts.
+func Statistics(iface string) (map[string]uint64, error) { return nic.Statistics(iface) }
+
+// Take reads the counters of an interface. stats are those of its driver.
+func Take(root string, n *inventory.Interface, stats map[string]uint64) Sample {
 	s := Sample{Lost: map[string]uint64{}, Softirq: map[int]uint64{}, Ticks: map[int]uint64{}, IRQs: map[int]uint64{}, Queues: map[int]uint64{}}
 	counter := func(name string) uint64 {
 		v, _ := strconv.ParseUint(text(root, "sys/class/net", n.Name, "statistics", name), 10, 64)
@@ -37,16 +41,14 @@ func Take(root string, n *inventory.Interface, stats map[string]uint64, losing [
 	s.Packets = counter("rx_packets")
 	s.Lost["interface: rx_dropped"] = counter("rx_dropped")
 	s.Lost["interface: rx_missed_errors"] = counter("rx_missed_errors")
-	for _, name := range losing {
-		if v, ok := stats[name]; ok {
-			s.Lost["card: "+name] = v
-		}
-	}
 	s.softnet(root)
 	s.processors(root)
 	s.interrupts(root, n)
 	for name, v := range stats {
-		if q, ok := queueOf(name); ok {
+		if nic.Lost(n.DriverName(), name) {
+			s.Lost["card: "+name] = v
+		}
+		if q, ok := nic.QueuePackets(name); ok {
 			s.Queues[q] += v
 		}
 	}
@@ -113,22 +115,6 @@ func (s *Sample) interrupts(root string, n *inventory.Interface) {
 	}
 }
 
-// forms are those in which drivers count the packets of a receive queue; # is its
-// number.
-var forms = []string{"rx_queue_#_packets", "rx#_packets", "rx-#.packets", "rx-#.rx_packets", "queue_#_rx_cnt", "[#]: rx_ucast_packets", "rx_queue_#_xdp_packets"}
-
-func queueOf(name string) (int, bool) {
-	for _, form := range forms {
-		before, behind, _ := strings.Cut(form, "#")
-		middle, begins := strings.CutPrefix(name, before)
-		middle, ends := strings.CutSuffix(middle, behind)
-		if n, err := strconv.Atoi(middle); begins && ends && err == nil && n >= 0 {
-			return n, true
-		}
-	}
-	return 0, false
-}
-
 // Rates are what happened between two samples.
 type Rates struct {
 	Seconds float64            `json:"seconds"`
@@ -187,6 +173,70 @@ func less(b, a uint64) uint64 {
 
 func rate(a, b uint64, seconds float64) float64 { return float64(less(b, a)) / seconds }
 
+// Row is a figure of each of some Rates.
+type Row struct {
+	Name   string
+	Values []string
+}
+
+// Rows are the figures of Rates, side by side. What was not lost in any of them, and
+// what none of them knows, is left out.
+func Rows(of ...Rates) (out []Row) {
+	add := func(name, form string, value func(Rates) float64) {
+		row := Row{Name: name}
+		for _, r := range of {
+			row.Values = append(row.Values, fmt.Sprintf(form, value(r)))
+		}
+		out = append(out, row)
+	}
+	some := func(value func(Rates) float64) bool {
+		return slices.ContainsFunc(of, func(r Rates) bool { return value(r) > 0 })
+	}
+	names := make(map[string]bool)
+	for _, r := range of {
+		for name := range r.Lost {
+			names[name] = true
+		}
+	}
+	add("packets a second", "%.0f", func(r Rates) float64 { return r.Packets })
+	lost := false
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if value := func(r Rates) float64 { return r.Lost[name] }; some(value) {
+			add("lost a second, "+name, "%.1f", value)
+			lost = true
+		}
+	}
+	if !lost {
+		add("lost a second, in "+strconv.Itoa(len(names))+" counters", "%.0f", func(Rates) float64 { return 0 })
+	}
+	add("processors busy in softirq", "%.2f", func(r Rates) float64 { return r.Softirq })
+	add("the busiest of them", "%.0f %%", func(r Rates) float64 { return 100 * r.Busiest })
+	if value := func(r Rates) float64 { return r.IRQs }; some(value) {
+		add("interrupts a second", "%.0f", value)
+	}
+	if value := func(r Rates) float64 { return float64(r.Used) }; some(value) {
+		add("queues that got packets", "%.0f", value)
+		add("share of the largest queue", "%.0f %%", func(r Rates) float64 { return 100 * r.Largest })
+	}
+	return out
+}
+
+// quiet is so few packets a second that nothing can be measured.
+const quiet = 1000
+
+// Caveats are what is not to be read into rates by themselves.
+func (r Rates) Caveats() (out []string) {
+	if r.Used == 0 {
+		out = append(out, nobodyCounts)
+	}
+	if r.Packets < quiet {
+		out = append(out, fmt.Sprintf("there were fewer than %d packets a second: measure again under load", quiet))
+	}
+	return out
+}
+
+const nobodyCounts = "neither the driver nor interrupts say which queues got packets"
+
 // Line is a figure before and after.
 type Line struct {
 	Name   string `json:"name"`
@@ -202,49 +252,30 @@ type Comparison struct {
 	Caveats []string `json:"caveats"`
 }
 
-// quiet is so few packets a second that nothing can be measured.
-const quiet = 1000
-
 // Compare says what has changed.
 func Compare(before, after Rates) Comparison {
 	c := Comparison{Before: before, After: after}
-	add := func(name, form string, value func(Rates) float64) {
-		c.Lines = append(c.Lines, Line{name, fmt.Sprintf(form, value(before)), fmt.Sprintf(form, value(after))})
+	for _, row := range Rows(before, after) {
+		c.Lines = append(c.Lines, Line{row.Name, row.Values[0], row.Values[1]})
 	}
-	add("packets a second", "%.0f", func(r Rates) float64 { return r.Packets })
-	var names []string
-	for name := range after.Lost {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	lost := 0.0
-	for _, name := range names {
-		lost += before.Lost[name] + after.Lost[name]
-		if before.Lost[name] > 0 || after.Lost[name] > 0 {
-			add("lost a second, "+name, "%.1f", func(r Rates) float64 { return r.Lost[name] })
-		}
-	}
-	if lost == 0 {
-		c.Lines = append(c.Lines, Line{"lost a second, in " + strconv.Itoa(len(names)) + " counters", "0", "0"})
-	}
-	add("processors busy in softirq", "%.2f", func(r Rates) float64 { return r.Softirq })
-	add("the busiest of them", "%.0f %%", func(r Rates) float64 { return 100 * r.Busiest })
-	if before.IRQs+after.IRQs > 0 {
-		add("interrupts a second", "%.0f", func(r Rates) float64 { return r.IRQs })
-	}
-	if before.Used+after.Used > 0 {
-		add("queues that got packets", "%.0f", func(r Rates) float64 { return float64(r.Used) })
-		add("share of the largest queue", "%.0f %%", func(r Rates) float64 { return 100 * r.Largest })
-	} else {
-		c.Caveats = append(c.Caveats, "neither the driver nor interrupts say which queues got packets")
+	if before.Used+after.Used == 0 {
+		c.Caveats = append(c.Caveats, nobodyCounts)
 	}
 	switch {
 	case before.Packets < quiet && after.Packets < quiet:
 		c.Caveats = append(c.Caveats, fmt.Sprintf("there were fewer than %d packets a second: whether it has helped cannot be measured now. Measure again under load: ringside tune --measure", quiet))
 	case before.Packets < quiet || after.Packets < quiet || before.Packets > after.Packets*1.2 || after.Packets > before.Packets*1.2:
 		c.Caveats = append(c.Caveats, "the traffic was not the same before and after: compare shares, not sums")
-	case lost == 0:
+	case before.lost()+after.lost() == 0:
 		c.Caveats = append(c.Caveats, "nothing was lost before either: what the steps are for shows at the peak of the day")
 	}
 	return c
+}
+
+// lost are the losses of all counters; what is in one may be in another, too.
+func (r Rates) lost() (sum float64) {
+	for _, v := range r.Lost {
+		sum += v
+	}
+	return sum
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -33,15 +34,14 @@ func moment(t *testing.T, packets, missed, dropped, soft0, soft1, ticks int) str
 	return root
 }
 
-var nic = &inventory.Interface{Name: "eth1", IRQs: []inventory.IRQ{{Number: 60, Queue: 0}, {Number: 61, Queue: 1}, {Number: 62, Queue: inventory.Unknown}}}
+var card = &inventory.Interface{Name: "eth1", Driver: "ixgbe", IRQs: []inventory.IRQ{{Number: 60, Queue: 0}, {Number: 61, Queue: 1}, {Number: 62, Queue: inventory.Unknown}}}
 
 func TestBetween(t *testing.T) {
 	stats := func(q0, q1, lost uint64) map[string]uint64 {
-		return map[string]uint64{"rx_queue_0_packets": q0, "rx_queue_1_packets": q1, "rx_no_dma_resources": lost, "tx_queue_0_packets": 5}
+		return map[string]uint64{"rx_queue_0_packets": q0, "rx_queue_1_packets": q1, "rx_no_dma_resources": lost, "tx_queue_0_packets": 5, "rx_no_buffer_count": 3 * lost}
 	}
-	losing := []string{"rx_no_dma_resources", "not_there"}
-	a := Take(moment(t, 1000, 10, 5, 100, 0, 1000), nic, stats(600, 400, 7), losing)
-	b := Take(moment(t, 21000, 30, 6, 600, 100, 2000), nic, stats(15600, 5400, 17), losing)
+	a := Take(moment(t, 1000, 10, 5, 100, 0, 1000), card, stats(600, 400, 7))
+	b := Take(moment(t, 21000, 30, 6, 600, 100, 2000), card, stats(15600, 5400, 17))
 	r := Between(a, b, 2)
 	for name, got := range map[string][2]float64{
 		"packets": {r.Packets, 10_000}, "missed": {r.Lost["interface: rx_missed_errors"], 10}, "backlog": {r.Lost["kernel: backlog (softnet_stat)"], 0.5},
@@ -52,15 +52,15 @@ func TestBetween(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got[0], got[1])
 		}
 	}
-	if _, ok := r.Lost["card: not_there"]; ok {
-		t.Error("a counter that is not there was counted")
+	if _, ok := r.Lost["card: rx_no_buffer_count"]; ok {
+		t.Error("packets that may have arrived after all are counted as lost")
 	}
 	// A counter that has begun anew is not a loss of billions.
 	if again := Between(b, a, 2); again.Packets != 500 {
 		t.Errorf("%+v", again)
 	}
 	// Where the driver does not count by queue, interrupts do.
-	if r := Between(Take(moment(t, 0, 0, 0, 0, 0, 10), nic, nil, nil), Take(moment(t, 2000, 0, 0, 0, 0, 20), nic, nil, nil), 1); r.Used != 2 || r.Largest < 0.6 {
+	if r := Between(Take(moment(t, 0, 0, 0, 0, 0, 10), card, nil), Take(moment(t, 2000, 0, 0, 0, 0, 20), card, nil), 1); r.Used != 2 || r.Largest < 0.6 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -92,5 +92,31 @@ func TestCompare(t *testing.T) {
 	}
 	if c := Compare(busy, well); c.Lines[1].Before != "12.0" || c.Lines[1].After != "0.0" {
 		t.Errorf("%v", c.Lines)
+	}
+}
+
+// A measurement by itself is no comparison.
+func TestRows(t *testing.T) {
+	rows := Rows(Rates{Packets: 5000, Lost: map[string]float64{"a": 0, "b": 2}, Softirq: 0.5, Used: 3, Largest: 0.5})
+	want := []Row{{"packets a second", []string{"5000"}}, {"lost a second, b", []string{"2.0"}}, {"processors busy in softirq", []string{"0.50"}}, {"the busiest of them", []string{"0 %"}},
+		{"queues that got packets", []string{"3"}}, {"share of the largest queue", []string{"50 %"}}}
+	if !reflect.DeepEqual(rows, want) {
+		t.Errorf("%v", rows)
+	}
+	if got := (Rates{Packets: 5000, Used: 1}).Caveats(); got != nil {
+		t.Errorf("%q", got)
+	}
+	if got := strings.Join((Rates{}).Caveats(), "; "); !strings.Contains(got, "fewer than 1000") || !strings.Contains(got, "which queues") || strings.Contains(got, "helped") {
+		t.Errorf("%q", got)
+	}
+}
+
+// What the driver of the loopback interface counts, and one that is not there.
+func TestStatistics(t *testing.T) {
+	if stats, err := Statistics("lo"); err != nil || len(stats) != 0 {
+		t.Errorf("%v, %v", stats, err)
+	}
+	if _, err := Statistics("no-such-if0"); err == nil || !strings.Contains(err.Error(), "no-such-if0") {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,25 +143,42 @@ func (t tree) programs() []Program {
 	return out
 }
 
-// Set is the numbers of a list as the kernel writes it: 0-3,8.
+// mostListed is how many numbers a list can have: more than a kernel has processors.
+const mostListed = 1 << 14
+
+// Set is the numbers of a list as the kernel writes it: 0-3,8. What is none is left out.
 func Set(list string) []int {
 	var out []int
 	for part := range strings.SplitSeq(strings.TrimSpace(list), ",") {
-		low, high, ranged := strings.Cut(part, "-")
-		from, err := strconv.Atoi(low)
-		if err != nil {
-			continue
-		}
-		to := from
-		if ranged {
-			if to, err = strconv.Atoi(high); err != nil {
-				continue
-			}
-		}
-		const most = 1 << 14 // processors that a kernel can have
-		for n := from; n <= to && len(out) < most; n++ {
+		from, to, err := span(part)
+		for n := from; err == nil && n <= to && len(out) < mostListed; n++ {
 			out = append(out, n)
 		}
 	}
 	return out
+}
+
+// ParseSet is the numbers of a list that somebody has written; an error names what is
+// wrong in it.
+func ParseSet(list string) ([]int, error) {
+	for part := range strings.SplitSeq(list, ",") {
+		part = strings.TrimSpace(part)
+		switch from, to, err := span(part); {
+		case err != nil || from < 0 || from > to || strings.Trim(part, "0123456789-") != "":
+			return nil, fmt.Errorf("%q is neither a number nor a range like 2-5", part)
+		case to >= mostListed:
+			return nil, fmt.Errorf("%q is too large: write numbers below %d", part, mostListed)
+		}
+	}
+	return Set(strings.ReplaceAll(list, " ", "")), nil
+}
+
+// span are the first and the last number of a part of a list: 8, or 2-5.
+func span(part string) (from, to int, err error) {
+	low, high, ranged := strings.Cut(part, "-")
+	if from, err = strconv.Atoi(low); err != nil || !ranged {
+		return from, from, err
+	}
+	to, err = strconv.Atoi(high)
+	return from, to, err
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ringside/tuning/setting"
 )
 
 const classNet = "sys/class/net"
@@ -24,7 +26,7 @@ func (t tree) interfaces(o *Options, programs []Program) []Interface {
 	captures := t.captures(programs, o.PID)
 	var out []Interface
 	for _, name := range names {
-		if !plainName(name) || !t.there(classNet, name) {
+		if !setting.Plain(name) || !t.there(classNet, name) {
 			continue
 		}
 		i := t.nic(name)
@@ -36,12 +38,6 @@ func (t tree) interfaces(o *Options, programs []Program) []Interface {
 		out = append(out, i)
 	}
 	return out
-}
-
-// plainName reports whether a name can be one of an interface, and leads nowhere
-// else in the tree.
-func plainName(name string) bool {
-	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
 }
 
 func (t tree) nic(name string) Interface {
@@ -88,14 +84,16 @@ func xdpOf(driver string, virtual bool) string {
 // have come at all, or, where the bus does not say, those with its name.
 func (t tree) irqs(name string) []IRQ {
 	of := t.names(classNet, name, "device/msi_irqs")
-	// A virtio device has those of the PCI device above it. The path is not to be
-	// shortened: device is a link.
-	if entries, err := os.ReadDir(t.path(classNet, name, "device") + "/../msi_irqs"); err == nil {
-		for _, e := range entries {
-			of = append(of, e.Name())
+	device := t.base(classNet, name, "device") // virtio0
+	if strings.HasPrefix(device, "virtio") {
+		// It has those of the PCI device above it; above any other device is a bridge,
+		// which has its own. The path is not to be shortened: device is a link.
+		if entries, err := os.ReadDir(t.path(classNet, name, "device") + "/../msi_irqs"); err == nil {
+			for _, e := range entries {
+				of = append(of, e.Name())
+			}
 		}
 	}
-	device := t.base(classNet, name, "device") // virtio0
 	var out []IRQ
 	for line := range strings.SplitSeq(t.text("proc/interrupts"), "\n") {
 		number, rest, ok := strings.Cut(line, ":")

@@ -30,8 +30,9 @@ type Facts struct {
 	Volumes    []Volume    `json:"volumes"`
 	Programs   []string    `json:"programs"` // helpers that run and matter: irqbalance, chronyd, …
 
-	Settings map[string]string `json:"settings"`      // of the machine, by file or by what package setting calls them
-	Own      map[string]string `json:"own,omitempty"` // settings that somebody has configured, with the file that says so
+	Settings map[string]string `json:"settings"`         // of the machine, by file or by what package setting calls them
+	Own      map[string]string `json:"own,omitempty"`    // settings that somebody has configured, with the file that says so
+	Unread   map[string]string `json:"unread,omitempty"` // settings that are there and could not be read, with the reason
 }
 
 // Host is the machine.
@@ -134,6 +135,15 @@ type Interface struct {
 	Settings map[string]string `json:"settings,omitempty"` // by file: RPS and XPS of its queues, its interrupts
 }
 
+// DriverName is the driver of its device, or, where it has none, what its driver calls
+// itself: veth.
+func (i *Interface) DriverName() string {
+	if i.Driver != "" {
+		return i.Driver
+	}
+	return i.Ethtool.Driver
+}
+
 // Program is a process.
 type Program struct {
 	PID  int    `json:"pid"`
@@ -210,7 +220,7 @@ func Read(o Options) *Facts {
 		}
 	}
 	slices.Sort(f.Programs)
-	f.Settings, f.Own = t.settings(f.Programs)
+	f.Settings, f.Own, f.Unread = t.settings(f.Programs)
 	f.Interfaces = t.interfaces(&o, programs)
 	for _, v := range o.Volumes {
 		if found, err := o.Caller.Volume(v.Dir); err == nil {

@@ -20,9 +20,10 @@ var ofKernel = []string{
 // ofCPU are files with a setting of each processor.
 var ofCPU = []string{"cpufreq/scaling_governor", "power/pm_qos_resume_latency_us"}
 
-// settings are those of the machine, and which of them somebody has configured.
-func (t tree) settings(programs []string) (now, own map[string]string) {
-	now, own = make(map[string]string), make(map[string]string)
+// settings are those of the machine, which of them somebody has configured, and which
+// are there and cannot be read.
+func (t tree) settings(programs []string) (now, own, unread map[string]string) {
+	now, own, unread = make(map[string]string), make(map[string]string), make(map[string]string)
 	t.keep(now, ofKernel...)
 	for _, cpu := range Set(t.text("sys/devices/system/cpu/online")) {
 		for _, f := range ofCPU {
@@ -34,7 +35,9 @@ func (t tree) settings(programs []string) (now, own map[string]string) {
 	}
 	if slices.Contains(programs, "irqbalance") {
 		m := setting.Machine{Root: t.root}
-		if value, err := m.Read(setting.Banned); err == nil {
+		if value, err := m.Read(setting.Banned); err != nil {
+			unread[setting.Banned] = err.Error()
+		} else {
 			now[setting.Banned] = value
 		}
 		for _, file := range []string{"etc/default/irqbalance", "etc/sysconfig/irqbalance"} {
@@ -45,7 +48,7 @@ func (t tree) settings(programs []string) (now, own map[string]string) {
 			}
 		}
 	}
-	return now, own
+	return now, own, unread
 }
 
 // keep puts what files say into a map.

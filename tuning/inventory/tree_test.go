@@ -2,15 +2,18 @@ package inventory_test
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 
 	"ringside/tuning/inventory"
 	"ringside/tuning/inventory/inventorytest"
+	"ringside/tuning/setting"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -32,6 +35,47 @@ func TestRead(t *testing.T) {
 			}
 			inventorytest.Golden(t, filepath.Join("testdata", tc.name+".json"), string(got)+"\n", *update)
 		})
+	}
+}
+
+// The device above a virtio device has its interrupts; above any other is a bridge,
+// whose interrupts are its own.
+func TestInterruptsOfTheDeviceAbove(t *testing.T) {
+	for device, want := range map[string]int{"virtio3": 1, "0000:01:00.0": 0} {
+		root := t.TempDir()
+		write := func(name, text string) {
+			at := filepath.Join(root, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.WriteFile(at, []byte(text+"\n"), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const above = "sys/devices/pci0000:00/0000:00:1c.0/"
+		write(above+"msi_irqs/24", "msix")
+		write(above+device+"/numa_node", "0")
+		write("sys/class/net/eth1/carrier", "1")
+		if err := os.Symlink("../../../devices/pci0000:00/0000:00:1c.0/"+device, filepath.Join(root, "sys/class/net/eth1/device")); err != nil {
+			t.Fatal(err)
+		}
+		write("proc/interrupts", "  24:  7  0  PCI-MSI  pciehp")
+		f := inventory.Read(inventory.Options{Root: root, Caller: inventorytest.Asked{}, Interfaces: []string{"eth1"}})
+		if len(f.Interfaces) != 1 || len(f.Interfaces[0].IRQs) != want {
+			t.Errorf("%s: %+v", device, f.Interfaces)
+		}
+	}
+}
+
+// What irqbalance leaves alone and cannot be read is not taken for nothing.
+func TestUnread(t *testing.T) {
+	root, asked := inventorytest.Tree(t, filepath.Join("testdata", "vm.txt"))
+	dropIn := filepath.Join(root, "run/systemd/system/irqbalance.service.d/ringside-tune.conf")
+	for name, text := range map[string]string{dropIn: "somebody's", filepath.Join(root, "proc/444/comm"): "irqbalance"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text+"\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := inventory.Read(inventory.Options{Root: root, Caller: asked})
+	if _, ok := f.Settings[setting.Banned]; ok || !strings.Contains(f.Unread[setting.Banned], "remove it") {
+		t.Errorf("%v, unread %v", f.Settings, f.Unread)
 	}
 }
 
@@ -74,6 +118,14 @@ func TestSet(t *testing.T) {
 		if got := inventory.Set(tc.list); !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%q: %v, want %v", tc.list, got, tc.want)
 		}
+	}
+	for list, wrong := range map[string]string{"2,x8": `"x8"`, "": `""`, "1,,2": `""`, "4-2": `"4-2"`, "1-": `"1-"`, "-1": `"-1"`, "0-99999": "16384", "+1": `"+1"`, "1- 2": `"1- 2"`} {
+		if got, err := inventory.ParseSet(list); err == nil || !strings.Contains(err.Error(), wrong) {
+			t.Errorf("%q is taken for %v, %v", list, got, err)
+		}
+	}
+	if got, err := inventory.ParseSet("2-5,8, 11"); err != nil || !reflect.DeepEqual(got, []int{2, 3, 4, 5, 8, 11}) {
+		t.Errorf("%v, %v", got, err)
 	}
 	if n := len(inventory.Set("0-999999999")); n > 1<<14 {
 		t.Errorf("%d processors", n)

@@ -17,9 +17,8 @@ type card struct {
 	reachWhy string
 	reachBy  string
 
-	usecs    string   // interrupts are held back by so many microseconds; empty: it cannot be set
-	frames   string   // or until so many packets have come; empty: it cannot be set
-	counters []string // of packets that were lost before anybody saw them
+	usecs  string // interrupts are held back by so many microseconds; empty: it cannot be set
+	frames string // or until so many packets have come; empty: it cannot be set
 }
 
 const (
@@ -39,14 +38,11 @@ const steady = "50"
 
 // cardOf knows a card by its driver and device.
 func cardOf(n *inventory.Interface) card {
-	driver := n.Driver
-	if driver == "" {
-		driver = n.Ethtool.Driver
-	}
+	driver := n.DriverName()
 	intel := "kernel: Documentation/networking/device_drivers/ethernet/intel/"
 	switch driver {
 	case "ixgbe":
-		c := card{driver: driver, name: "Intel 82599 or X540", manual: intel + "ixgbe.rst", usecs: steady, counters: []string{"rx_missed_errors", "rx_no_dma_resources"},
+		c := card{driver: driver, name: "Intel 82599 or X540", manual: intel + "ixgbe.rst", usecs: steady,
 			reach: 16, firm: true, reachWhy: "an entry of its table has 4 bits: of the 63 queues that it offers the hash reaches 16, the rest are for Flow Director",
 			reachBy: "kernel: drivers/net/ethernet/intel/ixgbe/ixgbe.h, IXGBE_MAX_RSS_INDICES"}
 		if len(n.Device) == 9 && slices.Contains(x550, n.Device[5:]) {
@@ -54,25 +50,22 @@ func cardOf(n *inventory.Interface) card {
 		}
 		return c
 	case "i40e":
-		return card{driver: driver, name: "Intel 700 series", manual: intel + "i40e.rst", usecs: steady, counters: []string{"port.rx_dropped", "port.rx_discards", "rx_dropped"}}
+		return card{driver: driver, name: "Intel 700 series", manual: intel + "i40e.rst", usecs: steady}
 	case "ice":
-		return card{driver: driver, name: "Intel 800 series", manual: intel + "ice.rst", usecs: steady, counters: []string{"rx_dropped.nic", "rx_dropped"}}
+		return card{driver: driver, name: "Intel 800 series", manual: intel + "ice.rst", usecs: steady}
 	case "igb", "igc":
-		return card{driver: driver, name: "Intel 1 Gigabit", manual: intel + "igb.rst", usecs: steady, counters: []string{"rx_missed_errors"}}
+		return card{driver: driver, name: "Intel 1 Gigabit", manual: intel + "igb.rst", usecs: steady}
 	case "mlx5_core":
-		return card{driver: driver, name: "NVIDIA ConnectX", manual: "kernel: Documentation/networking/device_drivers/ethernet/mellanox/mlx5/", usecs: steady, frames: "64",
-			counters: []string{"rx_out_of_buffer", "rx_discards_phy", "rx_buff_alloc_err"}}
+		return card{driver: driver, name: "NVIDIA ConnectX", manual: "kernel: Documentation/networking/device_drivers/ethernet/mellanox/mlx5/", usecs: steady, frames: "64"}
 	case "bnxt_en":
-		return card{driver: driver, name: "Broadcom NetXtreme-C/E", manual: "kernel: drivers/net/ethernet/broadcom/bnxt/bnxt_ethtool.c", usecs: steady, frames: "64",
-			counters: []string{"rx_total_discard_pkts", "rx_total_ring_discards", "rx_total_oom_discards", "rx_stat_discard"}}
+		return card{driver: driver, name: "Broadcom NetXtreme-C/E", manual: "kernel: drivers/net/ethernet/broadcom/bnxt/bnxt_ethtool.c", usecs: steady, frames: "64"}
 	case "ena":
 		most := n.Ethtool.Limits["channels.combined"]
 		return card{driver: driver, name: "Amazon ENA", manual: "kernel: Documentation/networking/device_drivers/ethernet/amazon/ena.rst", usecs: steady,
 			reach: most / 2, reachWhy: "XDP in the driver needs a queue to send with for each to receive with: only half of them can be used",
-			reachBy:  "kernel: drivers/net/ethernet/amazon/ena/ena_xdp.h, ena_xdp_legal_queue_count",
-			counters: []string{"rx_drops", "rx_overruns", "bw_in_allowance_exceeded", "pps_allowance_exceeded"}}
+			reachBy: "kernel: drivers/net/ethernet/amazon/ena/ena_xdp.h, ena_xdp_legal_queue_count"}
 	case "virtio_net":
-		return card{driver: driver, name: "virtio", manual: "kernel: drivers/net/virtio_net.c", counters: []string{"rx_drops", "rx0_drops"}}
+		return card{driver: driver, name: "virtio", manual: "kernel: drivers/net/virtio_net.c"}
 	}
 	if driver == "" {
 		driver = "unknown"

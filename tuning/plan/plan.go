@@ -88,17 +88,16 @@ type Plan struct {
 	Interface string   `json:"interface"`
 	Workload  Workload `json:"workload"`
 
-	Driver   string   `json:"driver"`
-	Card     string   `json:"card"`
-	Speed    int64    `json:"speed_mbit"`              // that it is planned for
-	Assumed  bool     `json:"speed_assumed,omitempty"` // nobody says how fast it is
-	Node     int      `json:"numa_node"`
-	Nodes    int      `json:"numa_nodes"`
-	Uses     []string `json:"uses,omitempty"` // why it is shared
-	Queues   int      `json:"queues"`
-	CPUs     []int    `json:"cpus"` // by queue, in turn
-	Steps    []Step   `json:"steps"`
-	Counters []string `json:"counters"` // of the driver, that count lost packets
+	Driver  string   `json:"driver"`
+	Card    string   `json:"card"`
+	Speed   int64    `json:"speed_mbit"`              // that it is planned for
+	Assumed bool     `json:"speed_assumed,omitempty"` // nobody says how fast it is
+	Node    int      `json:"numa_node"`
+	Nodes   int      `json:"numa_nodes"`
+	Uses    []string `json:"uses,omitempty"` // why it is shared
+	Queues  int      `json:"queues"`
+	CPUs    []int    `json:"cpus"` // by queue, in turn
+	Steps   []Step   `json:"steps"`
 }
 
 // Make plans for an interface of the facts; an error if it is not among them.
@@ -122,7 +121,7 @@ func Make(f *inventory.Facts, o Options) (*Plan, error) {
 		p.now = map[string]string{}
 	}
 	maps.Copy(p.now, n.All())
-	p.plan = Plan{Asked: o, Interface: o.Interface, Workload: o.Workload, Driver: p.card.driver, Card: p.card.name, Node: n.Node, Nodes: max(1, len(f.Host.Nodes)), Uses: n.Shared, Counters: p.card.counters}
+	p.plan = Plan{Asked: o, Interface: o.Interface, Workload: o.Workload, Driver: p.card.driver, Card: p.card.name, Node: n.Node, Nodes: max(1, len(f.Host.Nodes)), Uses: n.Shared}
 	if o.Shared && len(n.Shared) == 0 {
 		p.plan.Uses = []string{"it is said to be shared"}
 	}

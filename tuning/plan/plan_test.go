@@ -94,7 +94,6 @@ func text(p *plan.Plan) string {
 	for _, u := range p.Uses {
 		fmt.Fprintf(&b, "shared: %s\n", u)
 	}
-	fmt.Fprintf(&b, "loss: %s\n", strings.Join(p.Counters, ", "))
 	for _, s := range p.Steps {
 		fmt.Fprintf(&b, "\n%s %s: %s\n  found   %s\n", strings.ToUpper(string(s.State)), s.ID, s.Title, s.Found)
 		for _, l := range [][2]string{{"want", s.Want}, {"do", s.Command}, {"why", s.Why}, {"effect", s.Effect}, {"source", s.Source}, {"held", s.Held}} {
@@ -263,6 +262,21 @@ func TestTwoInterfaces(t *testing.T) {
 		}
 	}
 	t.Error("irqbalance is told nothing")
+}
+
+// Where nobody can say what irqbalance leaves alone, somebody has to look.
+func TestIRQBalanceUnread(t *testing.T) {
+	f := read(t, "ixgbe-82599", "eth1")
+	delete(f.Settings, setting.Banned)
+	f.Unread = map[string]string{setting.Banned: "permission denied"}
+	p, err := plan.Make(f, plan.Options{Interface: "eth1", Workload: plan.Meter})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(p.Steps, func(s plan.Step) bool { return s.ID == "irqbalance" })
+	if at < 0 || p.Steps[at].State != plan.ByHand || !strings.Contains(p.Steps[at].Found, "permission denied") {
+		t.Errorf("%+v", p.Steps)
+	}
 }
 
 // Facts are not changed by planning.

@@ -69,13 +69,27 @@ func (m *Machine) ban(value string) error {
 	}
 	text := "# " + value + "\n[Service]\nEnvironment=\"IRQBALANCE_ARGS=--banirq=" + strings.ReplaceAll(found[1], ",", " --banirq=") +
 		"\"\nEnvironment=IRQBALANCE_BANNED_CPULIST=" + found[2] + "\n"
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("tell irqbalance what to leave alone: %w", err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	if err := writeDropIn(path, text); err != nil {
 		return fmt.Errorf("tell irqbalance what to leave alone: %w", err)
 	}
 	return m.restart()
+}
+
+// writeDropIn makes the file, and the directory that it is in, but not the one above:
+// by that systemd is known to run (sd_booted(3)). Whoever plans reads what is in it
+// without rights, so a umask does not count.
+func writeDropIn(path, text string) error {
+	dir := filepath.Dir(path)
+	switch err := os.Mkdir(dir, 0o755); {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("systemd does not run here: keep irqbalance off these interrupts yourself")
+	case err != nil && !errors.Is(err, fs.ErrExist):
+		return err
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return err
+	}
+	return errors.Join(os.Chmod(dir, 0o755), os.Chmod(path, 0o644))
 }
 
 func (m *Machine) restart() error {

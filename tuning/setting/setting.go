@@ -63,7 +63,7 @@ func NIC(iface, name string) string { return "nic/" + iface + "/" + name }
 // Known reports whether a key is that of a setting.
 func Known(key string) bool {
 	if iface, name, ok := ofDriver(key); ok {
-		return plain(iface) && driver.Known(name)
+		return Plain(iface) && driver.Known(name)
 	}
 	return key == Banned || files.MatchString(key) && !strings.Contains(key, "/../")
 }
@@ -77,8 +77,8 @@ func ofDriver(key string) (iface, name string, ok bool) {
 	return strings.Cut(rest, "/")
 }
 
-// plain reports whether a name can be one of an interface, and leads nowhere else.
-func plain(name string) bool {
+// Plain reports whether a name can be one of an interface, and leads nowhere else.
+func Plain(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) < 16 && !strings.ContainsAny(name, "/\x00")
 }
 

@@ -106,7 +106,7 @@ func TestInterfaceIsGone(t *testing.T) {
 func TestIRQBalance(t *testing.T) {
 	restarted := 0
 	var fails error
-	m := &Machine{Root: t.TempDir(), Restart: func(unit string) error {
+	m := &Machine{Root: withSystemd(t), Restart: func(unit string) error {
 		if unit != "irqbalance.service" {
 			t.Errorf("%s was restarted", unit)
 		}
@@ -150,5 +150,47 @@ func TestIRQBalance(t *testing.T) {
 	}
 	if _, err := m.Read(Banned); err == nil || !strings.Contains(err.Error(), "remove it") {
 		t.Error(err)
+	}
+}
+
+// withSystemd is a machine that systemd runs on.
+func withSystemd(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "run/systemd/system"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// Where systemd does not run, it does not look afterwards as if it did.
+func TestIRQBalanceWithoutSystemd(t *testing.T) {
+	m := &Machine{Root: t.TempDir()}
+	if err := m.Write(Banned, BanText([]int{60}, "2")); err == nil || !strings.Contains(err.Error(), "systemd does not run here") {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(m.Root); err != nil || len(entries) != 0 {
+		t.Errorf("%v was made, %v", entries, err)
+	}
+}
+
+// ringside-tune.service has a umask that hides its files; this one is read by all who
+// plan.
+func TestIRQBalanceIsReadable(t *testing.T) {
+	m := &Machine{Root: withSystemd(t)}
+	defer unix.Umask(unix.Umask(0o077))
+	for range 2 { // also what is there already
+		if err := m.Write(Banned, BanText([]int{60}, "2")); err != nil {
+			t.Fatal(err)
+		}
+		at := filepath.Join(m.Root, dropIn)
+		for name, want := range map[string]os.FileMode{at: 0o644, filepath.Dir(at): 0o755} {
+			if info, err := os.Stat(name); err != nil || info.Mode().Perm() != want {
+				t.Errorf("%v, %v, want %v", info.Mode(), err, want)
+			}
+			if err := os.Chmod(name, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

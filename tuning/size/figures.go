@@ -5,7 +5,7 @@ import "time"
 // What things cost. These are the only numbers that a size is computed from; each
 // was measured, and says where, or with which command it is measured again. Times are
 // those of the reference machine: one core of the virtual machine of
-// bench/results, when nobody else uses it. Calibration says how another one
+// bench/results, when nobody else uses it. Calibrate says how another one
 // compares.
 
 // Reference is how long Calibrate takes on the reference machine.
@@ -24,7 +24,7 @@ const (
 const (
 	rtpReadNs  = 196    // an RTP packet of a file, read, decoded and measured, of few streams
 	cacheNs    = 31     // what it takes more with each tenfold of streams beyond fewStreams: lines of the cache
-	fewStreams = 400    //
+	fewStreams = 400    // that rtpReadNs was measured with
 	sipNs      = 5000   // a SIP message: parsed, and taken into its call
 	callNs     = 7500   // a call's record, made
 	streamNs   = 7200   // a stream: found, adopted, reported
@@ -62,24 +62,23 @@ const idleCores = 0.04
 //
 //	go test ./tuning/size -run TestMeasured -v -measured
 const (
-	baseBytes   = 31 << 20   // the program with one worker
-	callBytes   = 7200       // a call that goes on, or was over a moment ago, with what the collector leaves lying about
-	streamBytes = 3700       // a stream
-	storeBytes  = 22 << 20   // the store, with records on their way; and with it
-	storeShare  = 2          // times the bytes of its file, until its caches are full:
-	storeCaches = 110 << 20  // pages of SQLite, as writer and readers have them
-	spoolBytes  = 8 << 20    // the spool, beside its memory for packets
-	meterBytes  = 96 << 20   // tables in the kernel: appliance/daemon/budget.go
-	tcpBytes    = 128 << 20  // connections that carry SIP: the same
-	lookPacket  = 260        // a packet of the look-back: docs/spool.md
-	chunkBytes  = 64 << 10   // of a recorded call and class, where there is memory enough: docs/spool.md
-	leastChunk  = 8 << 10    // the same, at the least
-	burst       = 0.25       // seconds that a ring, or a feed, must hold while its worker does something else
-	leastRing   = 64 << 20   // default of ringbuffer
-	blockRoom   = 1.35       // of a ring, for a byte of frames: headers of TPACKET_V3, blocks that are not full
-	linger      = 5 * second // a call that is over waits for what is repeated: flow/call, Limits
-	lingerFails = 30 * second
-	second      = float64(time.Second)
+	baseBytes   = 31 << 20  // the program with one worker
+	callBytes   = 7200      // a call that goes on, or was over a moment ago, with what the collector leaves lying about
+	streamBytes = 3700      // a stream
+	storeBytes  = 22 << 20  // the store, with records on their way; and with it
+	storeShare  = 2         // times the bytes of its file, until its caches are full:
+	storeCaches = 110 << 20 // pages of SQLite, as writer and readers have them
+	spoolBytes  = 8 << 20   // the spool, beside its memory for packets
+	meterBytes  = 96 << 20  // tables in the kernel: appliance/daemon/budget.go
+	tcpBytes    = 128 << 20 // connections that carry SIP: the same
+	lookPacket  = 260       // a packet of the look-back: docs/spool.md
+	chunkBytes  = 64 << 10  // of a recorded call and class, where there is memory enough: docs/spool.md
+	leastChunk  = 8 << 10   // the same, at the least
+	burst       = 0.25      // seconds that a ring, or a feed, must hold while its worker does something else
+	leastRing   = 64 << 20  // default of ringbuffer
+	blockRoom   = 1.35      // of a ring, for a byte of frames: headers of TPACKET_V3, blocks that are not full
+	linger      = 5         // seconds that a call that is over waits for what is repeated: flow/call, Limits
+	lingerFails = 30        // the same, of one that came to nothing
 )
 
 // Bytes on disk.

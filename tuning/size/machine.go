@@ -13,8 +13,8 @@ func (l *Load) sizeMemory(n *Need) {
 	failed := n.Load.CallRate - n.Load.Answered
 	calls, streams := l.Calls, 2*l.Calls
 	if !l.File { // whose calls are over when nobody is left to wait
-		calls += n.Load.Answered*linger/second + failed*lingerFails/second
-		streams += 2 * n.Load.Answered * linger / second
+		calls += n.Load.Answered*linger + failed*lingerFails
+		streams += 2 * n.Load.Answered * linger
 	}
 	add := func(name string, bytes float64) {
 		if bytes > 0 {
@@ -77,7 +77,7 @@ func roundUp(v, to float64) float64 { return math.Ceil(v/to) * to }
 func (l *Load) sizeCPU(n *Need) {
 	t := &n.Load
 	add := func(name string, cores float64) {
-		if cores > 0 {
+		if cores *= l.Slower; cores > 0 {
 			n.CPU = append(n.CPU, Part{name, cores})
 			n.Busy += cores
 		}
@@ -153,12 +153,11 @@ func (l *Load) readNs() float64 {
 var links = []float64{1e9, 10e9, 25e9, 40e9, 100e9}
 
 func (l *Load) note(n *Need) {
-	n.NIC = n.Load.Bits
 	say := func(format string, args ...any) { n.Notes = append(n.Notes, fmt.Sprintf(format, args...)) }
 	for _, bits := range links {
-		if n.NIC < 0.7*bits {
+		if n.Load.Bits < 0.7*bits {
 			if !l.File {
-				say("a link of %.0f Gbit/s: %.0f %% of it", bits/1e9, 100*n.NIC/bits)
+				say("a link of %.0f Gbit/s: %.0f %% of it", bits/1e9, 100*n.Load.Bits/bits)
 			}
 			break
 		}
@@ -172,7 +171,7 @@ func (l *Load) note(n *Need) {
 	if l.Calls > 100_000 {
 		say("more than 100,000 calls: set calls_max_entries, the default limit")
 	}
-	if n.Load.CallRate*n.RowsDay/day.Seconds()/math.Max(n.Load.CallRate, 1e-9) > 30_000 {
+	if n.RowsDay/day.Seconds() > 30_000 {
 		say("%.0f rows/s are near what SQLite takes (45,000 to 58,000): use MariaDB", n.RowsDay/day.Seconds())
 	}
 	if n.StoreBytes > 200e9 {
@@ -180,5 +179,8 @@ func (l *Load) note(n *Need) {
 	}
 	if l.Retention > 0 && l.Recording != Meter && l.Retention < 10*time.Minute {
 		say("%v are less than some calls last", l.Retention)
+	}
+	if l.Slower != 1 {
+		say("processors take %.2f times as long as the reference's", l.Slower)
 	}
 }

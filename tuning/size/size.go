@@ -52,6 +52,7 @@ type Load struct {
 	Days      float64       // that records are kept; default 90
 
 	SpoolMemory float64 // bytes; 0: as computed
+	Slower      float64 // times that processors take as long as the reference's, as Calibrate says; default 1
 	File        bool    // a file is read, with one worker
 	NoStore     bool    // records go nowhere
 	NoSIP       bool    // SIP is not kept either, as without a spool
@@ -83,7 +84,6 @@ type Need struct {
 	StoreDays  float64 `json:"store_days"`
 	StoreBytes float64 `json:"store_bytes"`
 
-	NIC   float64  `json:"nic_bits_per_second"` // of the link, in use
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -95,8 +95,8 @@ type Traffic struct {
 	Streams  float64 `json:"streams"`
 	RTP      float64 `json:"rtp_per_second"`
 	SIP      float64 `json:"sip_per_second"`
-	Frame    float64 `json:"frame_bytes"` // of RTP
-	Bits     float64 `json:"bits_per_second"`
+	Frame    float64 `json:"frame_bytes"`     // of RTP
+	Bits     float64 `json:"bits_per_second"` // of the link, in use
 }
 
 // Part is a share of a sum.
@@ -147,13 +147,14 @@ func (l Load) withDefaults() (Load, error) {
 	orElse(&l.Messages, 8)
 	orElse(&l.MessageBytes, 750)
 	orElse(&l.Days, 90)
+	orElse(&l.Slower, 1)
 	orElse(&l.CallRate, l.Calls/l.Duration.Seconds())
 	orElse(&l.Payload, c.bytes*l.Packet.Seconds())
 	return l, l.check()
 }
 
 func (l *Load) check() error {
-	for _, v := range []float64{l.Calls, l.CallRate, l.Payload, l.Share, l.Messages, l.MessageBytes, l.Disk, l.Days, l.SpoolMemory} {
+	for _, v := range []float64{l.Calls, l.CallRate, l.Payload, l.Share, l.Messages, l.MessageBytes, l.Disk, l.Days, l.SpoolMemory, l.Slower} {
 		if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
 			return fmt.Errorf("%v is no number to size with: write numbers of 0 or more", v)
 		}

@@ -3,8 +3,10 @@ package size_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +72,7 @@ func TestTraffic(t *testing.T) {
 	near(t, "RTP a second", n.Load.RTP, 200_000)
 	near(t, "frame", n.Load.Frame, 214)
 	near(t, "SIP a second", n.Load.SIP, 20*8+10*4)
-	near(t, "link", n.NIC, 8*(200_000*(214+24)+200*(750+24)))
+	near(t, "link", n.Load.Bits, 8*(200_000*(214+24)+200*(750+24)))
 	if n.RTPDay != 0 {
 		t.Errorf("a metered load stores %v bytes of media", n.RTPDay)
 	}
@@ -116,6 +118,26 @@ func TestMore(t *testing.T) {
 	plain, zstd := of(t, size.Load{Calls: 10, Recording: size.Full}), of(t, size.Load{Calls: 10, Recording: size.Full, Compression: "zstd"})
 	if zstd.RTPDay >= plain.RTPDay {
 		t.Errorf("compressed media take %v a day, plain ones %v", zstd.RTPDay, plain.RTPDay)
+	}
+}
+
+// TestSlower: what follows from processor times follows from those of the machine that is
+// sized for.
+func TestSlower(t *testing.T) {
+	base := size.Load{Calls: 10_000, Recording: size.Header}
+	slow := base
+	slow.Slower = 3
+	a, b := of(t, base), of(t, slow)
+	near(t, "busy", b.Busy, 3*a.Busy)
+	near(t, "the first part", b.CPU[0].Value, 3*a.CPU[0].Value)
+	if rings := math.Ceil(b.Busy / 0.6); b.Cores != rings+1 || !slices.ContainsFunc(b.Notes, func(n string) bool { return strings.HasPrefix(n, fmt.Sprintf("%.0f rings", rings)) }) {
+		t.Errorf("%v cores, %q: want %v rings", b.Cores, b.Notes, rings)
+	}
+	if len(b.Notes) != len(a.Notes)+1 || !strings.Contains(b.Notes[len(b.Notes)-1], "3.00 times") {
+		t.Errorf("%q", b.Notes)
+	}
+	if a.Memory != b.Memory || a.DiskRate != b.DiskRate {
+		t.Error("slow processors take memory, or disk")
 	}
 }
 

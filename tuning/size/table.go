@@ -21,7 +21,7 @@ func Table(w io.Writer) error {
 					return err
 				}
 				fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %.0f | %s | %s | %s/s | %s | %s | %s |\n",
-					Count(calls), codec, recording, Count(n.Load.RTP), Bits(n.NIC), n.Cores, Bytes(n.Memory), Bytes(n.Ring),
+					Count(calls), codec, recording, Count(n.Load.RTP), Bits(n.Load.Bits), n.Cores, Bytes(n.Memory), Bytes(n.Ring),
 					Bytes(n.DiskRate), Bytes(n.SIPDay+n.RTPDay), Bytes(n.StoreDay), Count(n.RowsDay))
 			}
 		}
@@ -85,7 +85,7 @@ func (n *Need) Write(w io.Writer) error {
 	fmt.Fprintf(&b, "Load\n")
 	line("calls", "%s at a time, %s tried a second, %s of them answered", Count(t.Calls), Count(t.CallRate), Count(t.Answered))
 	line("packets", "%s RTP/s of %.0f bytes in %s streams, %s SIP/s", Count(t.RTP), t.Frame, Count(t.Streams), Count(t.SIP))
-	line("link", "%s", Bits(n.NIC))
+	line("link", "%s", Bits(n.Load.Bits))
 	fmt.Fprintf(&b, "\nMachine\n")
 	line("cores", "%.0f, of which %.2f are busy on average: %s", n.Cores, n.Busy, parts(n.CPU, func(v float64) string { return fmt.Sprintf("%.2f", v) }))
 	line("memory", "%s: %s", Bytes(n.Memory), parts(n.MemoryOf, Bytes))
@@ -126,15 +126,4 @@ func days(v float64) string {
 		return (time.Duration(v*24*60) * time.Minute).String()
 	}
 	return digits(v) + " days"
-}
-
-// Scale is how many times as much processor time another machine takes, from what
-// Calibrate says of it.
-func (n *Need) Scale(by float64) {
-	n.Busy *= by
-	for i := range n.CPU {
-		n.CPU[i].Value *= by
-	}
-	n.Cores = coresFor(n.Busy)
-	n.Notes = append(n.Notes, fmt.Sprintf("processor times are those of this machine: %.2f times the reference's", by))
 }

@@ -59,7 +59,7 @@ func (a Asked) Volume(dir string) (inventory.Volume, error) {
 // begins a file, "-> PATH TARGET" is a link, and asked.json is what is asked by
 // calls. Lines before the first file say what it is. A path with {0-7} is eight
 // files, and a line that begins with {0-7} is eight lines; in them $n is the number,
-// and $i how many there were before.
+// and $i how many there were before. systemd runs on all of them.
 func Tree(t *testing.T, path string) (root string, asked inventory.Caller) {
 	t.Helper()
 	src, err := os.ReadFile(path)
@@ -67,6 +67,7 @@ func Tree(t *testing.T, path string) (root string, asked inventory.Caller) {
 		t.Fatal(err)
 	}
 	root = t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(root, "run/systemd/system"), 0o755))
 	var to []string
 	files := map[string]string{}
 	for line := range strings.Lines(string(src)) {
