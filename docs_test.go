@@ -35,6 +35,31 @@ func TestBenchmarksDoc(t *testing.T) {
 	}
 }
 
+// The check of a command finds what is not there, also in one that is cut short.
+func TestMissing(t *testing.T) {
+	for command, want := range map[string]string{
+		"make soak":                                 "",
+		"make":                                      "what of it",
+		"make nothing-of-this":                      "no such target",
+		"ringbench soak --for 10m":                  "",
+		"ringbench":                                 "what of it",
+		"ringbench odd":                             "no such subcommand",
+		"bench/read.sh 7":                           "",
+		"bench/none.sh":                             "no such script",
+		"go test":                                   "what of it",
+		"go test ./bench/soak -run TestSoak -v":     "",
+		"go test ./bench/soak -c -o build/leaky":    "",
+		"go test ./bench/soak -run":                 "no pattern",
+		"go test ./bench/soak -run TestNothing":     "no Test",
+		"go test ./bench/soak -bench OfNothing":     "no Benchmark",
+		"go test ./bench/soak -run TestSoak -odd 3": "no flag -odd",
+	} {
+		if got := missing(t, strings.Fields(command)); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", command, got, want)
+		}
+	}
+}
+
 // missing says what of a command is not there.
 func missing(t *testing.T, words []string) string {
 	t.Helper()
@@ -48,6 +73,8 @@ func missing(t *testing.T, words []string) string {
 		return false
 	}
 	switch {
+	case len(words) < 2 && !strings.HasPrefix(words[0], "bench/"), words[0] == "go" && len(words) < 3:
+		return "it does not say what of it"
 	case strings.HasPrefix(words[0], "bench/"):
 		if _, err := os.Stat(words[0]); err != nil {
 			return "there is no such script"
@@ -70,16 +97,18 @@ func missing(t *testing.T, words []string) string {
 		name := strings.TrimPrefix(words[i], "-")
 		switch name {
 		case "run", "bench":
-			i++
+			if i++; i == len(words) {
+				return "-" + name + " has no pattern"
+			}
 			// The first part of the pattern, without what it ends with, begins or ends a name.
 			pattern, _, _ := strings.Cut(strings.Trim(words[i], "'$^"), "/")
 			if kind := map[string]string{"run": "Test", "bench": "Benchmark"}[name]; pattern != "xxx" &&
 				!has(tests, `(?m)^func `+kind+`\w*`+regexp.QuoteMeta(strings.TrimPrefix(strings.Trim(pattern, "$"), kind))) {
 				return "no " + kind + " is called like " + pattern
 			}
-		case "benchtime", "count":
+		case "benchtime", "count", "o":
 			i++
-		case "v":
+		case "v", "c":
 		default:
 			if !has(tests, `flag\.\w+\("`+regexp.QuoteMeta(name)+`"`) {
 				return "its tests have no flag -" + name

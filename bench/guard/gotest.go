@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -118,12 +119,6 @@ func (t *tests) instructions(ctx context.Context, b Benchmark, ns float64) (floa
 // virtual ones do not, or lets nobody see.
 var errNotCountable = errors.New("instructions cannot be counted here")
 
-// Countable reports whether instructions can be counted.
-func Countable() bool {
-	_, err := count(exec.Command("true"))
-	return err == nil
-}
-
 // count runs a program and counts its instructions in user space: the counter of
 // this thread is inherited by what it starts, and begins with its exec.
 func count(cmd *exec.Cmd) (float64, error) {
@@ -145,7 +140,7 @@ func count(cmd *exec.Cmd) (float64, error) {
 	if _, err := unix.Read(fd, b[:]); err != nil {
 		return 0, fmt.Errorf("read counter: %w", err)
 	}
-	n := float64(uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56)
+	n := float64(binary.NativeEndian.Uint64(b[:]))
 	if n == 0 {
 		return 0, fmt.Errorf("%w: the counter stands still", errNotCountable)
 	}

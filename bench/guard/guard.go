@@ -21,6 +21,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ringside/bench/report"
 )
 
 // Limit is by which share a benchmark may be slower than recorded.
@@ -269,32 +271,36 @@ func Make(ctx context.Context, list []Benchmark, host string, progress io.Writer
 }
 
 // Run runs the benchmarks of a list in the module in which it is called, and
-// compares them with the record in a folder. Without a record of this kind of host
-// all verdicts are New.
-func Run(ctx context.Context, list []Benchmark, folder, host string, progress io.Writer) ([]Verdict, error) {
-	before, err := Load(folder, host)
+// compares them with the record in a folder, which it returns, too. Without a record of
+// this kind of host that is empty, and all verdicts are New.
+func Run(ctx context.Context, list []Benchmark, folder, host string, progress io.Writer) (before *Record, verdicts []Verdict, err error) {
+	before, err = Load(folder, host)
 	if errors.Is(err, os.ErrNotExist) {
 		before, err = &Record{Host: host}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m, err := build(ctx, list, progress)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer m.close()
-	return check(ctx, m, list, before, Limit, progress)
+	verdicts, err = check(ctx, m, list, before, Limit, progress)
+	return before, verdicts, err
 }
 
 // Write writes verdicts as a table of Markdown, the worst first, and says how many
-// are slower.
-func Write(w io.Writer, host string, verdicts []Verdict) (slower int, err error) {
+// are slower than in a record.
+func Write(w io.Writer, before *Record, verdicts []Verdict) (slower int, err error) {
 	verdicts = slices.Clone(verdicts)
 	slices.SortStableFunc(verdicts, func(a, b Verdict) int { return cmp.Compare(b.worth(), a.worth()) })
 	var b strings.Builder
-	fmt.Fprintf(&b, "Benchmarks of user space on %s, in turns of the calibration loop; slower by more than %.0f %% fails.\n\n", host, 100*Limit)
-	b.WriteString("| benchmark | ns | turns | recorded | change | instructions | change | |\n|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&b, "Benchmarks of user space on %s, in turns of the calibration loop; slower by more than %.0f %% fails.\n\n", before.Host, 100*Limit)
+	if before.Go != "" && before.Go != runtime.Version() {
+		fmt.Fprintf(&b, "Recorded with %s, and this is %s: a compiler makes code faster or slower, too.\n\n", before.Go, runtime.Version())
+	}
+	report.Table(&b, "benchmark", "ns", "turns", "recorded", "change", "instructions", "change", "")
 	for i := range verdicts {
 		v := &verdicts[i]
 		word, recorded, change := "", "–", "–"
@@ -315,7 +321,7 @@ func Write(w io.Writer, host string, verdicts []Verdict) (slower int, err error)
 				more = fmt.Sprintf("%+.1f %%", 100*(n/v.Before.Instructions-1))
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %.1f | %.4g | %s | %s | %s | %s | %s |\n", v.Now.Name, v.Now.NS, v.Now.Ratio(), recorded, change, count, more, word)
+		report.Cells(&b, v.Now.Name, fmt.Sprintf("%.1f", v.Now.NS), fmt.Sprintf("%.4g", v.Now.Ratio()), recorded, change, count, more, word)
 	}
 	most := 0.0
 	for i := range verdicts {

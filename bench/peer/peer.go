@@ -7,7 +7,6 @@
 package peer
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,7 +19,6 @@ import (
 // Peer is one program.
 type Peer struct {
 	Name   string // of the program, as it is found in the path
-	What   string // it does, in the forms used here
 	Remedy string // where it is had from
 
 	// Live is its command line for an interface; out is a file for what it
@@ -34,20 +32,16 @@ type Peer struct {
 
 	// Slow says that it takes minutes for what others read in seconds.
 	Slow bool
-	// SIP says that it looks at SIP only: RTP costs it what its filter costs.
-	SIP bool
 
 	version []string
 	said    *regexp.Regexp // what it says it has counted
-	dropped *regexp.Regexp // what it says it has lost
 	counts  string         // what that is
 }
 
 // Count is what a program says of itself.
 type Count struct {
-	Value   uint64
-	Dropped uint64 // packets
-	What    string // "packets" or "dialogs"; empty: it says nothing
+	Value uint64
+	What  string // "packets" or "dialogs"; empty: it says nothing
 }
 
 // All are the programs in the order in which they are reported: those that only
@@ -56,10 +50,9 @@ func All() []*Peer { return peers }
 
 var peers = []*Peer{
 	{
-		Name: "tcpdump", What: "copies packets", Remedy: "apt-get install tcpdump", Ready: "listening on",
+		Name: "tcpdump", Remedy: "apt-get install tcpdump", Ready: "listening on",
 		version: []string{"--version"}, counts: "packets",
-		said:    regexp.MustCompile(`(?m)^(\d+) packets? captured`),
-		dropped: regexp.MustCompile(`(?m)^(\d+) packets? dropped by kernel`),
+		said: regexp.MustCompile(`(?m)^(\d+) packets? captured`),
 		Live: func(iface, out, _ string) ([]string, error) {
 			return []string{"tcpdump", "-n", "-i", iface, "-w", out}, nil
 		},
@@ -68,19 +61,17 @@ var peers = []*Peer{
 		},
 	},
 	{
-		Name: "dumpcap", What: "copies packets, as pcapng", Remedy: "apt-get install wireshark-common", Ready: "File:",
+		Name: "dumpcap", Remedy: "apt-get install wireshark-common", Ready: "File:",
 		version: []string{"--version"}, counts: "packets",
-		said:    regexp.MustCompile(`(?m)Packets captured: (\d+)`),
-		dropped: regexp.MustCompile(`(?m)^Packets received/dropped on interface '[^']*': \d+/(\d+)`),
+		said: regexp.MustCompile(`(?m)Packets captured: (\d+)`),
 		Live: func(iface, out, _ string) ([]string, error) {
 			return []string{"dumpcap", "-q", "-i", iface, "-w", out}, nil
 		},
 	},
 	{
-		Name: "tshark", What: "decodes everything, statistics of RTP streams", Remedy: "apt-get install tshark", Ready: "Capture started",
+		Name: "tshark", Remedy: "apt-get install tshark", Ready: "Capture started",
 		version: []string{"--version"}, counts: "packets", Slow: true,
-		said:    regexp.MustCompile(`(?m)^(\d+) packets? captured`),
-		dropped: regexp.MustCompile(`(?m)^(\d+) packets? dropped`),
+		said: regexp.MustCompile(`(?m)^(\d+) packets? captured`),
 		Live: func(iface, _, _ string) ([]string, error) {
 			return []string{"tshark", "-n", "-q", "-i", iface, "-z", "rtp,streams"}, nil
 		},
@@ -89,14 +80,14 @@ var peers = []*Peer{
 		},
 	},
 	{
-		Name: "sngrep", What: "SIP dialogs", Remedy: "apt-get install sngrep", SIP: true, Slow: true,
+		Name: "sngrep", Remedy: "apt-get install sngrep", Slow: true,
 		version: []string{"-V"}, counts: "dialogs",
 		said: regexp.MustCompile(`Dialog count: (\d+)`),
 		Live: func(iface, _, _ string) ([]string, error) { return []string{"sngrep", "-N", "-d", iface}, nil },
 		Read: func(file, _ string) ([]string, error) { return []string{"sngrep", "-N", "-I", file}, nil },
 	},
 	{
-		Name: "voipmonitor", What: "call records and quality of RTP, nothing saved", Remedy: "github.com/voipmonitor/sniffer", Slow: true,
+		Name: "voipmonitor", Remedy: "github.com/voipmonitor/sniffer", Slow: true,
 		version: []string{"--version"},
 		Live: func(iface, _, dir string) ([]string, error) {
 			conf, err := voipmonitorConf(dir, "interface = "+iface)
@@ -108,7 +99,7 @@ var peers = []*Peer{
 		},
 	},
 	{
-		Name: "sipcm", What: "SIP calls", Remedy: "github.com/intuitivelabs/sipcallmon (cmd/sipcm)", SIP: true,
+		Name: "sipcm", Remedy: "github.com/intuitivelabs/sipcallmon (cmd/sipcm)",
 		version: []string{"-version"},
 		Live: func(iface, _, _ string) ([]string, error) {
 			return []string{"sipcm", "-iface", iface, "-bpf", "port 5060", "-http_port", "0"}, nil
@@ -118,7 +109,7 @@ var peers = []*Peer{
 		},
 	},
 	{
-		Name: "heplify", What: "SIP and RTCP, sent on as HEP", Remedy: "github.com/sipcapture/heplify", SIP: true,
+		Name: "heplify", Remedy: "github.com/sipcapture/heplify",
 		version: []string{"-version"},
 		Live: func(iface, _, dir string) ([]string, error) {
 			return []string{"heplify", "-i", iface, "-t", "af_packet", "-e", "-l", "warning", "-hs", "127.0.0.1:9", "-p", dir}, nil
@@ -183,15 +174,7 @@ func (p *Peer) Count(said string) (Count, error) {
 		return Count{}, fmt.Errorf("read what %s has counted: no %q in what it said: %s", p.Name, p.said, shortened(said))
 	}
 	var err error
-	c.Value, err = strconv.ParseUint(all[len(all)-1][1], 10, 64)
-	if p.dropped != nil {
-		if m := p.dropped.FindStringSubmatch(said); m != nil {
-			var bad error
-			c.Dropped, bad = strconv.ParseUint(m[1], 10, 64)
-			err = errors.Join(err, bad)
-		}
-	}
-	if err != nil {
+	if c.Value, err = strconv.ParseUint(all[len(all)-1][1], 10, 64); err != nil {
 		return Count{}, fmt.Errorf("read what %s has counted: %w", p.Name, err)
 	}
 	return c, nil

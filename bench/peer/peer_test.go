@@ -2,24 +2,25 @@ package peer
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// What programs have said in real runs; figures of drops were put in by hand, and
-// sngrep's lines are after its source.
+// What programs have said in real runs; figures of drops, which must not be taken for
+// those of packets, were put in by hand, and sngrep's lines are after its source.
 func TestCount(t *testing.T) {
 	for _, tc := range []struct {
 		peer, file string
 		want       Count
 	}{
-		{"tcpdump", "tcpdump-live", Count{2186, 0, "packets"}},
-		{"tcpdump", "tcpdump-drops", Count{61234, 38766, "packets"}},
-		{"dumpcap", "dumpcap-live", Count{2182, 0, "packets"}},
-		{"dumpcap", "dumpcap-drops", Count{90412, 9588, "packets"}},
-		{"tshark", "tshark-live", Count{2182, 0, "packets"}},
-		{"sngrep", "sngrep-read", Count{20, 0, "dialogs"}},
+		{"tcpdump", "tcpdump-live", Count{2186, "packets"}},
+		{"tcpdump", "tcpdump-drops", Count{61234, "packets"}},
+		{"dumpcap", "dumpcap-live", Count{2182, "packets"}},
+		{"dumpcap", "dumpcap-drops", Count{90412, "packets"}},
+		{"tshark", "tshark-live", Count{2182, "packets"}},
+		{"sngrep", "sngrep-read", Count{20, "dialogs"}},
 	} {
 		t.Run(tc.file, func(t *testing.T) {
 			said, err := os.ReadFile(filepath.Join("testdata", tc.file+".txt"))
@@ -88,9 +89,14 @@ func TestCommands(t *testing.T) {
 
 // What is installed here says its version.
 func TestInstalled(t *testing.T) {
-	for _, p := range All() {
-		if version, ok := p.Installed(); ok && version == "" {
-			t.Errorf("%s has no version", p.Name)
+	for _, name := range []string{"tcpdump", "dumpcap"} {
+		p, err := Find(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		version, ok := p.Installed()
+		if _, err := exec.LookPath(name); ok != (err == nil) || ok && !strings.ContainsAny(version, "0123456789") {
+			t.Errorf("%s: found %v, version %q", name, ok, version)
 		}
 	}
 	if _, ok := (&Peer{Name: "no-such-program-at-all"}).Installed(); ok {

@@ -28,19 +28,47 @@ const longestBlock = 1 << 20
 
 // Read reads all frames of a capture.
 func Read(from io.Reader) ([]Frame, error) {
-	r := &reader{in: bufio.NewReaderSize(from, 1<<18)}
+	r, err := NewReader(from)
+	if err != nil {
+		return nil, err
+	}
+	var frames []Frame
+	for {
+		f, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return frames, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("after %d frames: %w", len(frames), err)
+		}
+		frames = append(frames, f)
+	}
+}
+
+// Reader reads a capture frame by frame.
+type Reader struct {
+	in    *bufio.Reader
+	order binary.ByteOrder
+	next  func() (Frame, error)
+	unit  int64   // pcap: ns in the unit of fractions
+	units []int64 // pcapng: units of time in a second, of each interface
+}
+
+// NewReader reads the beginning of a capture.
+func NewReader(from io.Reader) (*Reader, error) {
+	r := &Reader{in: bufio.NewReaderSize(from, 1<<18)}
 	head, err := r.in.Peek(4)
 	if err != nil {
 		return nil, errors.New("no capture: shorter than its header")
 	}
-	next := r.record
+	r.next = r.record
 	switch magic := binary.LittleEndian.Uint32(head); magic {
 	case 0xa1b2c3d4, 0xa1b23c4d:
 		r.order = binary.LittleEndian
 	case 0xd4c3b2a1, 0x4d3cb2a1:
 		r.order = binary.BigEndian
 	case 0x0a0d0d0a:
-		next = r.block
+		r.next = r.block
 	default:
 		return nil, fmt.Errorf("no pcap or pcapng file: it begins with %#08x; unpack it, or convert it with editcap -F pcapng", magic)
 	}
@@ -49,25 +77,14 @@ func Read(from io.Reader) ([]Frame, error) {
 			return nil, err
 		}
 	}
-	for {
-		if err := next(); errors.Is(err, io.EOF) {
-			return r.frames, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("after %d frames: %w", len(r.frames), err)
-		}
-	}
+	return r, nil
 }
 
-type reader struct {
-	in     *bufio.Reader
-	order  binary.ByteOrder
-	unit   int64   // pcap: ns in the unit of fractions
-	units  []int64 // pcapng: units of time in a second, of each interface
-	frames []Frame
-}
+// Next reads a frame; behind the last one it returns io.EOF.
+func (r *Reader) Next() (Frame, error) { return r.next() }
 
 // bytes reads exactly n bytes; io.EOF only before the first of them.
-func (r *reader) bytes(n uint32) ([]byte, error) {
+func (r *Reader) bytes(n uint32) ([]byte, error) {
 	if n > longestBlock {
 		return nil, fmt.Errorf("a block of %d bytes is broken", n)
 	}
@@ -81,7 +98,7 @@ func (r *reader) bytes(n uint32) ([]byte, error) {
 }
 
 // body is bytes of which the file must have all.
-func (r *reader) body(n uint32) ([]byte, error) {
+func (r *Reader) body(n uint32) ([]byte, error) {
 	b, err := r.bytes(n)
 	if errors.Is(err, io.EOF) && n > 0 {
 		return nil, fmt.Errorf("the file ends in a block: %w", io.ErrUnexpectedEOF)
@@ -93,7 +110,7 @@ func (r *reader) body(n uint32) ([]byte, error) {
 }
 
 // header reads the header of a pcap file.
-func (r *reader) header() error {
+func (r *Reader) header() error {
 	h, err := r.body(24)
 	if err != nil {
 		return err
@@ -113,30 +130,49 @@ func checkLink(link uint32) error {
 }
 
 // record reads one record of a pcap file.
-func (r *reader) record() error {
+func (r *Reader) record() (Frame, error) {
 	h, err := r.bytes(16)
 	if err != nil {
-		return err
+		return Frame{}, err
 	}
 	data, err := r.body(r.order.Uint32(h[8:]))
 	if err != nil {
-		return err
+		return Frame{}, err
 	}
 	t := int64(r.order.Uint32(h))*1e9 + int64(r.order.Uint32(h[4:]))*r.unit
-	r.frames = append(r.frames, Frame{t, data})
-	return nil
+	return Frame{t, data}, nil
 }
 
-// block reads one block of a pcapng file.
-func (r *reader) block() error {
+// block reads blocks of a pcapng file, until one is a packet.
+func (r *Reader) block() (Frame, error) {
+	for {
+		kind, b, err := r.whole()
+		if err != nil {
+			return Frame{}, err
+		}
+		switch kind {
+		case 1:
+			if err := r.iface(b); err != nil {
+				return Frame{}, err
+			}
+		case 6:
+			return r.packet(b)
+		case 3:
+			return Frame{}, errors.New("a simple packet block has no time; convert the file with editcap -F pcap")
+		}
+	}
+}
+
+// whole reads one block of a pcapng file.
+func (r *Reader) whole() (kind uint32, body []byte, err error) {
 	h, err := r.bytes(8)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	if binary.LittleEndian.Uint32(h) == 0x0a0d0d0a { // the same in both orders
 		magic, err := r.in.Peek(4)
 		if err != nil {
-			return io.ErrUnexpectedEOF
+			return 0, nil, io.ErrUnexpectedEOF
 		}
 		r.order = binary.LittleEndian
 		if binary.BigEndian.Uint32(magic) == 0x1a2b3c4d {
@@ -145,26 +181,17 @@ func (r *reader) block() error {
 		r.units = nil
 	}
 	if r.order == nil || r.order.Uint32(h[4:]) < 12 {
-		return errors.New("a block is broken")
+		return 0, nil, errors.New("a block is broken")
 	}
 	b, err := r.body(r.order.Uint32(h[4:]) - 8)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
-	b = b[:len(b)-4] // the length again
-	switch r.order.Uint32(h) {
-	case 1:
-		return r.iface(b)
-	case 6:
-		return r.packet(b)
-	case 3:
-		return errors.New("a simple packet block has no time; convert the file with editcap -F pcap")
-	}
-	return nil
+	return r.order.Uint32(h), b[:len(b)-4], nil // without the length again
 }
 
 // iface reads an interface description block: its link type and unit of time.
-func (r *reader) iface(b []byte) error {
+func (r *Reader) iface(b []byte) error {
 	if len(b) < 8 {
 		return errors.New("an interface block is broken")
 	}
@@ -194,15 +221,14 @@ func (r *reader) iface(b []byte) error {
 }
 
 // packet reads an enhanced packet block.
-func (r *reader) packet(b []byte) error {
+func (r *Reader) packet(b []byte) (Frame, error) {
 	if len(b) < 20 || uint64(r.order.Uint32(b)) >= uint64(len(r.units)) || uint64(r.order.Uint32(b[12:])) > uint64(len(b)-20) {
-		return errors.New("a packet block is broken")
+		return Frame{}, errors.New("a packet block is broken")
 	}
 	unit := r.units[r.order.Uint32(b)]
 	t := int64(r.order.Uint32(b[4:]))<<32 | int64(r.order.Uint32(b[8:]))
 	// Not t*1e9/unit, which overflows.
 	ns := t/unit*1e9 + int64(float64(t%unit)/float64(unit)*1e9+0.5)
 	n := r.order.Uint32(b[12:])
-	r.frames = append(r.frames, Frame{ns, b[20 : 20+n : 20+n]})
-	return nil
+	return Frame{ns, b[20 : 20+n : 20+n]}, nil
 }

@@ -7,9 +7,10 @@
 // loop in which every pass is other calls (Options.Rewrite); by one thread or
 // several.
 //
-// There are two engineNames. Packet hands frames to the driver through an AF_PACKET
+// There are three engines. Packet hands frames to the driver through an AF_PACKET
 // socket, past the queueing discipline: some hundred thousand frames a second and
-// thread, at any pace. XDP makes frames in the kernel (BPF_PROG_TEST_RUN with live
+// thread, at any pace. Ring does so from memory that it shares with the kernel
+// (PACKET_TX_RING); a frame that the driver refuses is offered again, and not lost. XDP makes frames in the kernel (BPF_PROG_TEST_RUN with live
 // frames), millions a second; it takes a core for itself, even at a low rate.
 //
 // Result says how many frames the driver really took. What the receiver's

@@ -42,15 +42,6 @@ func (f Figure) Spread() float64 {
 	return 0
 }
 
-// Times is the figure in another unit.
-func (f Figure) Times(by float64) Figure {
-	out := make(Figure, len(f))
-	for i, v := range f {
-		out[i] = v * by
-	}
-	return out
-}
-
 // show writes least, median and spread; of one value, that.
 func (f Figure) show(format string) string {
 	switch {

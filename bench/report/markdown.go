@@ -49,10 +49,10 @@ func (r *Report) writeHost(b *strings.Builder) {
 		{"CPUs that send, that receive", fmt.Sprintf("%v, %v", h.Send, h.Receive)},
 		{"sender", r.Method.Sender},
 	}
-	table(b, "machine", "")
+	Table(b, "machine", "")
 	for _, row := range rows {
 		if row[1] != "" {
-			cells(b, row[0], row[1])
+			Cells(b, row[0], row[1])
 		}
 	}
 	b.WriteByte('\n')
@@ -67,19 +67,23 @@ func (r *Report) writeNoise(b *strings.Builder) {
 	fmt.Fprintf(b, "**Noise:** the calibration loop took %s ns a turn by the clock over the run. Two runs of this suite on this machine may differ by "+
 		"**%.0f %%** beyond the ranges given, for no reason of the programs. Read ratios of one table before figures of two.\n\n",
 		r.Noise.Loop.show("%.2f"), 100*r.Noise.Share)
+	if r.Noise.Stolen > 0 {
+		fmt.Fprintf(b, "The host of this virtual machine had %.1f %% of its CPUs' time. What packets were lost meanwhile says nothing of programs: "+
+			"%d measurements were made again.\n\n", 100*r.Noise.Stolen, r.Noise.Again)
+	}
 }
 
 func (r *Report) writePeers(b *strings.Builder) {
 	if len(r.Peers) == 0 {
 		return
 	}
-	table(b, "other program", "version")
+	Table(b, "other program", "version")
 	for _, p := range r.Peers {
 		if p.Missing {
-			cells(b, p.Name, "not installed: "+p.Remedy)
+			Cells(b, p.Name, "not installed: "+p.Remedy)
 			continue
 		}
-		cells(b, p.Name, p.Version)
+		Cells(b, p.Name, p.Version)
 	}
 	b.WriteByte('\n')
 }
@@ -87,18 +91,18 @@ func (r *Report) writePeers(b *strings.Builder) {
 func (f *File) write(b *strings.Builder) {
 	fmt.Fprintf(b, "## %s\n\n%s: %s packets, %s calls at the same time, %.1f MB, in the page cache.\n\n",
 		f.Name, f.What, thousands(float64(f.Packets)), thousands(float64(f.Calls)), float64(f.Bytes)/1e6)
-	table(b, "program", "CPU s", "wall s", "peak MiB", "packets per CPU second", "ns CPU a packet", "KiB a call (peak)", "ringside's packets per CPU second to its", "its memory to ringside's", "it says")
+	Table(b, "program", "CPU s", "wall s", "peak MiB", "packets per CPU second", "ns CPU a packet", "KiB a call (peak)", "ringside's packets per CPU second to its", "its memory to ringside's", "it says")
 	base := f.base()
 	for _, r := range f.Rows {
 		if r.Failed != "" {
-			cells(b, r.Program, r.Failed, "", "", "", "", "", "", "", "")
+			Cells(b, r.Program, r.Failed, "", "", "", "", "", "", "", "")
 			continue
 		}
 		said := "–"
 		if r.Counts != "" {
 			said = thousands(float64(r.Counted)) + " " + r.Counts
 		}
-		cells(b, r.Program, r.CPU.show("%.2f"), r.Wall.show("%.2f"), fmt.Sprintf("%.0f", r.Memory.Median()/1024),
+		Cells(b, r.Program, r.CPU.show("%.2f"), r.Wall.show("%.2f"), fmt.Sprintf("%.0f", r.Memory.Median()/1024),
 			thousands(per(float64(f.Packets), r.CPU.Least())), fmt.Sprintf("%.0f", per(1e9*r.CPU.Least(), float64(f.Packets))),
 			fmt.Sprintf("%.1f", per(r.Memory.Median(), float64(f.Calls))), ratio(r.CPU.Least(), base.CPU.Least()), ratio(r.Memory.Median(), base.Memory.Median()), said)
 	}
@@ -124,12 +128,12 @@ func (r *Report) writeSummary(b *strings.Builder) {
 		return
 	}
 	b.WriteString("## Live, in short\n\nAll on the same traffic in the same run; what a call costs is said at each scenario.\n\n")
-	table(b, "scenario", "queues", "program", "loss-free packets/s", "ns a packet", "µs a call", "KiB a call", "ringside's rate to it")
+	Table(b, "scenario", "queues", "program", "loss-free packets/s", "ns a packet", "µs a call", "KiB a call", "ringside's rate to it")
 	for i := range r.Scenarios {
 		s := &r.Scenarios[i]
 		for j := range s.Rows {
 			row := &s.Rows[j]
-			cells(b, s.Name, fmt.Sprint(s.Queues), row.Program, row.rate(), row.Sum.show("%.0f"), row.Call.show("%.1f"), row.Memory.show("%.1f"), s.ratio(row))
+			Cells(b, s.Name, fmt.Sprint(s.Queues), row.Program, row.rate(), row.Sum.show("%.0f"), row.Call.show("%.1f"), row.Memory.show("%.1f"), s.ratio(row))
 		}
 	}
 	b.WriteByte('\n')
@@ -145,14 +149,19 @@ func (r *Row) rate() string {
 		return "does not say what it lost"
 	case r.Sender:
 		return "at least " + thousands(r.Rate.Median()) + " (the sender's limit)"
+	case r.Stolen:
+		return "at least " + thousands(r.Rate.Median()) + " (the host had the CPUs)"
 	case len(r.Rate) == 1:
 		return thousands(r.Rate[0])
 	}
 	return fmt.Sprintf("%s / %s (±%.0f %%)", thousands(r.Rate.Least()), thousands(r.Rate.Median()), 50*r.Rate.Spread())
 }
 
-// ratio is the rate of the first program to that of another. Where the sender could do
-// no more for one of them, it is a bound.
+// Open reports whether the program may do more than its rate.
+func (r *Row) Open() bool { return r.Sender || r.Stolen }
+
+// ratio is the rate of the first program to that of another. Where one of them may do
+// more, it is a bound.
 func (s *Scenario) ratio(r *Row) string {
 	if !r.Peer || len(s.Rows) == 0 {
 		return "–"
@@ -161,11 +170,11 @@ func (s *Scenario) ratio(r *Row) string {
 	text := ratio(first.Rate.Median(), r.Rate.Median())
 	switch {
 	case text == "–":
-	case first.Sender && r.Sender:
-		return "both at the sender's limit"
-	case first.Sender:
+	case first.Open() && r.Open():
+		return "neither's limit was found"
+	case first.Open():
 		return "at least " + text
-	case r.Sender:
+	case r.Open():
 		return "at most " + text
 	}
 	return text
@@ -176,14 +185,14 @@ func (s *Scenario) write(b *strings.Builder) {
 	if s.PerCall != "" {
 		fmt.Fprintf(b, "The cost of a call is that of %s.\n\n", s.PerCall)
 	}
-	table(b, "program", "at packets/s", "ns a packet: kernel's receiving threads", "program", "sum", "µs a call")
+	Table(b, "program", "at packets/s", "ns a packet: kernel's receiving threads", "program", "sum", "µs a call")
 	for i := range s.Rows {
 		r := &s.Rows[i]
 		if r.Failed != "" {
-			cells(b, r.Program, r.Failed, "", "", "", "")
+			Cells(b, r.Program, r.Failed, "", "", "", "")
 			continue
 		}
-		cells(b, r.Program, thousands(r.CostAt), r.Kernel.show("%.0f"), r.User.show("%.0f"), r.Sum.show("%.0f"), r.Call.show("%.1f"))
+		Cells(b, r.Program, thousands(r.CostAt), r.Kernel.show("%.0f"), r.User.show("%.0f"), r.Sum.show("%.0f"), r.Call.show("%.1f"))
 	}
 	b.WriteByte('\n')
 	s.writeDetail(b)
@@ -214,9 +223,9 @@ func (s *Scenario) writeDetail(b *strings.Builder) {
 		}
 		if len(r.Drops) > 0 {
 			fmt.Fprintf(b, "Lost at %s packets offered, %s:\n\n", thousands(float64(r.Drops[0].Of)), r.Program)
-			table(b, "stage", "reason", "packets", "share")
+			Table(b, "stage", "reason", "packets", "share")
 			for _, d := range r.Drops {
-				cells(b, d.Stage, d.Reason, thousands(float64(d.Packets)), fmt.Sprintf("%.2f %%", 100*per(float64(d.Packets), float64(d.Of))))
+				Cells(b, d.Stage, d.Reason, thousands(float64(d.Packets)), fmt.Sprintf("%.2f %%", 100*per(float64(d.Packets), float64(d.Of))))
 			}
 			b.WriteByte('\n')
 		}
@@ -238,18 +247,20 @@ func threads(of []Share) string {
 	return strings.Join(out, ", ")
 }
 
-// table begins a table.
-func table(b *strings.Builder, names ...string) {
-	cells(b, names...)
-	b.WriteString(strings.Repeat("|---", len(names)) + "|\n")
+// Table begins a table of Markdown, which Cells goes on with. Neither looks at errors
+// of the writer.
+func Table(w io.Writer, names ...string) {
+	Cells(w, names...)
+	_, _ = io.WriteString(w, strings.Repeat("|---", len(names))+"|\n")
 }
 
-// cells writes a row. What programs say may hold anything.
-func cells(b *strings.Builder, values ...string) {
+// Cells writes a row. What programs say may hold anything.
+func Cells(w io.Writer, values ...string) {
+	var b strings.Builder
 	for _, v := range values {
 		b.WriteString("| " + strings.NewReplacer("|", `\|`, "\n", " ", "\r", "").Replace(v) + " ")
 	}
-	b.WriteString("|\n")
+	_, _ = io.WriteString(w, b.String()+"|\n")
 }
 
 func per(what, each float64) float64 {

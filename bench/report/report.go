@@ -69,8 +69,12 @@ type Noise struct {
 	// after every measurement.
 	Loop Figure `json:"loop_ns"`
 	// Share is the most by which figures of two runs may differ for no reason, as
-	// a share: from the loop, and from how exact the search is.
+	// a share: from the loop, from the rates of rounds, and from how exact the search is.
 	Share float64 `json:"share"`
+	// Stolen is the share of their time that the host of a virtual machine has had the
+	// CPUs, and Again how many measurements were made again for that.
+	Stolen float64 `json:"stolen,omitempty"`
+	Again  int     `json:"again,omitempty"`
 }
 
 // Peer is another program that may be measured beside ringside.
@@ -124,6 +128,9 @@ type Row struct {
 	Rate Figure `json:"rate_pps"`
 	// Sender says that the sender could do no more: the program may.
 	Sender bool `json:"sender_limit,omitempty"`
+	// Stolen says that the host of the virtual machine had its CPUs in all measurements
+	// that end the search: the program may do more.
+	Stolen bool `json:"stolen,omitempty"`
 
 	CostAt  float64 `json:"cost_at_pps"` // the rate at which costs are taken
 	Kernel  Figure  `json:"kernel_ns"`   // of the receiving threads of the kernel, a packet

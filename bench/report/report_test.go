@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -156,6 +157,73 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// What failed in one run differs, and what one run did not come to is told.
+func TestCompareWhatFailed(t *testing.T) {
+	const late = "not measured: the time was over (--budget)"
+	for _, tc := range []struct {
+		name               string
+		change             func(before, now *Report)
+		differ, of, single int
+	}{
+		{"nothing", func(*Report, *Report) {}, 0, 9, 0},
+		{"failed now", func(_, now *Report) { now.Scenarios[0].Rows[1].Failed = "failed: no such device" }, 1, 8, 0},
+		{"failed before", func(before, _ *Report) { before.Files[0].Rows[1].Failed = "failed: killed" }, 1, 9, 0},
+		{"failed in both", func(before, now *Report) {
+			before.Files[0].Rows[1].Failed, now.Files[0].Rows[1].Failed = "failed: killed", "failed: no room"
+		}, 0, 8, 0},
+		{"not measured now", func(_, now *Report) { now.Scenarios[0].Rows[1].Failed = late }, 0, 7, 1},
+		{"not measured before", func(before, _ *Report) { before.Scenarios[0].Rows[1].Failed = late }, 0, 7, 1},
+		{"not there now", func(_, now *Report) { now.Scenarios, now.Files[0].Rows = now.Scenarios[:1], now.Files[0].Rows[:1] }, 0, 6, 4},
+		{"not there before", func(before, _ *Report) {
+			before.Scenarios, before.Files[0].Rows = before.Scenarios[:1], before.Files[0].Rows[:1]
+		}, 0, 6, 4},
+		{"of another scenario", func(before, _ *Report) {
+			before.Scenarios[1].Rows[0].From, before.Scenarios[1].Rows[0].Failed = "calls metered", late
+		}, 0, 7, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			before, now := sample(), sample()
+			tc.change(before, now)
+			var b bytes.Buffer
+			differ, of, err := Compare(&b, before, now)
+			told := strings.Contains(b.String(), fmt.Sprintf("\n%d rows are in one run only.\n", tc.single))
+			if err != nil || differ != tc.differ || of != tc.of || told != (tc.single > 0) {
+				t.Errorf("%v: %d of %d differ, want %d of %d, and %d rows in one run:\n%s", err, differ, of, tc.differ, tc.of, tc.single, b.String())
+			}
+		})
+	}
+}
+
+// A rate that may be more agrees with all above it, and with nothing that is clearly below.
+func TestCompareOpen(t *testing.T) {
+	for _, tc := range []struct {
+		before, now float64
+		openBefore  bool
+		openNow     bool
+		differs     bool
+	}{
+		{1e6, 3e6, true, false, false},
+		{1e6, 3e6, true, true, false},
+		{3e6, 1e6, true, true, false},
+		{3e6, 1e6, true, false, true},
+		{1e6, 3e6, false, true, true},
+		{3e6, 1e6, false, true, false},
+		{1e6, 3e6, false, false, true},
+	} {
+		for _, stolen := range []bool{false, true} {
+			run := func(rate float64, open bool) *Report {
+				return &Report{Noise: Noise{Share: 0.15}, Scenarios: []Scenario{{Name: "x", Rows: []Row{
+					{Program: "ringside", Rate: Figure{rate}, Stolen: open && stolen, Sender: open && !stolen}}}}}
+			}
+			var b bytes.Buffer
+			differ, _, err := Compare(&b, run(tc.before, tc.openBefore), run(tc.now, tc.openNow))
+			if err != nil || (differ == 1) != tc.differs || strings.Contains(b.String(), "at least") != (tc.openBefore || tc.openNow) || strings.Contains(b.String(), "Inf") {
+				t.Errorf("%+v, stolen %v: %d differ, %v:\n%s", tc, stolen, differ, err, b.String())
+			}
+		}
+	}
+}
+
 func TestRatio(t *testing.T) {
 	for _, tc := range []struct {
 		first, other Row
@@ -164,7 +232,8 @@ func TestRatio(t *testing.T) {
 		{Row{Rate: Figure{300}}, Row{Peer: true, Rate: Figure{100}}, "3.00"},
 		{Row{Rate: Figure{300}, Sender: true}, Row{Peer: true, Rate: Figure{100}}, "at least 3.00"},
 		{Row{Rate: Figure{300}}, Row{Peer: true, Rate: Figure{100}, Sender: true}, "at most 3.00"},
-		{Row{Rate: Figure{300}, Sender: true}, Row{Peer: true, Rate: Figure{300}, Sender: true}, "both at the sender's limit"},
+		{Row{Rate: Figure{300}, Sender: true}, Row{Peer: true, Rate: Figure{300}, Sender: true}, "neither's limit was found"},
+		{Row{Rate: Figure{300}, Stolen: true}, Row{Peer: true, Rate: Figure{100}}, "at least 3.00"},
 		{Row{Rate: Figure{300}, Sender: true}, Row{Peer: true, Rate: Figure{0}}, "–"},
 		{Row{Rate: Figure{300}}, Row{Rate: Figure{100}}, "–"},
 	} {

@@ -1,9 +1,13 @@
 package soak
 
 import (
+	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"time"
+
+	"ringside/bench/report"
 )
 
 // leastSamples must be there behind the warm-up.
@@ -13,12 +17,34 @@ const leastSamples = 16
 // the samples of a window.
 const mostWindows = 48
 
+// Bound is an end of a range, infinite where nothing is sure. In JSON, which knows no
+// infinity, that is null.
+type Bound float64
+
+func (b Bound) known() bool { return !math.IsInf(float64(b), 0) }
+
+// MarshalJSON writes the bound.
+func (b Bound) MarshalJSON() ([]byte, error) {
+	if !b.known() {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(b))
+}
+
+// String is the bound as it stands in a table.
+func (b Bound) String() string {
+	if !b.known() {
+		return "?"
+	}
+	return fmt.Sprintf("%+.3f", float64(b))
+}
+
 // Line is a line through a series, per minute.
 type Line struct {
 	Slope float64 `json:"slope"`
 	// Low and High are where the true slope lies with a confidence of 98 %.
-	Low    float64 `json:"low"`
-	High   float64 `json:"high"`
+	Low    Bound   `json:"low"`
+	High   Bound   `json:"high"`
 	Median float64 `json:"median"` // of the points
 	Points int     `json:"points"`
 }
@@ -35,7 +61,7 @@ const deviations = 2.326
 // witnesses.
 //
 // values belong to times. Each window of them is reduced to one point before.
-func Fit(at []time.Duration, values []float64, reduce func([]float64) float64) Line {
+func Fit(at []time.Duration, values []float64, reduce func(report.Figure) float64) Line {
 	x, y := windows(at, values, reduce)
 	var slopes []float64
 	for i := range x {
@@ -44,17 +70,17 @@ func Fit(at []time.Duration, values []float64, reduce func([]float64) float64) L
 		}
 	}
 	if len(slopes) == 0 {
-		return Line{Low: math.Inf(-1), High: math.Inf(1)}
+		return Line{Low: Bound(math.Inf(-1)), High: Bound(math.Inf(1)), Median: report.Figure(y).Median(), Points: len(y)}
 	}
 	slices.Sort(slopes)
-	l := Line{Slope: median(slopes), Median: median(slices.Clone(y)), Points: len(y)}
+	l := Line{Slope: report.Figure(slopes).Median(), Median: report.Figure(y).Median(), Points: len(y)}
 	n := float64(len(y))
 	spread := deviations * math.Sqrt(n*(n-1)*(2*n+5)/18*inflation(x, y, l.Slope))
 	low := int(math.Floor((float64(len(slopes)) - spread) / 2))
 	high := int(math.Ceil((float64(len(slopes)) + spread) / 2))
-	l.Low, l.High = math.Inf(-1), math.Inf(1)
+	l.Low, l.High = Bound(math.Inf(-1)), Bound(math.Inf(1))
 	if low >= 0 && high < len(slopes) {
-		l.Low, l.High = slopes[low], slopes[high]
+		l.Low, l.High = Bound(slopes[low]), Bound(slopes[high])
 	}
 	return l
 }
@@ -83,21 +109,11 @@ func inflation(x, y []float64, slope float64) float64 {
 }
 
 // windows reduces samples to points: minutes, and values.
-func windows(at []time.Duration, values []float64, reduce func([]float64) float64) (x, y []float64) {
+func windows(at []time.Duration, values []float64, reduce func(report.Figure) float64) (x, y []float64) {
 	each := max(1, (len(values)+mostWindows-1)/mostWindows)
 	for i := 0; i+each <= len(values); i += each {
 		x = append(x, (at[i]+at[i+each-1]).Minutes()/2)
-		y = append(y, reduce(slices.Clone(values[i:i+each])))
+		y = append(y, reduce(values[i:i+each]))
 	}
 	return x, y
-}
-
-func least(v []float64) float64 { return slices.Min(v) }
-
-func median(v []float64) float64 {
-	slices.Sort(v)
-	if n := len(v); n%2 == 0 {
-		return (v[n/2-1] + v[n/2]) / 2
-	}
-	return v[len(v)/2]
 }

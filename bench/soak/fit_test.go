@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"ringside/bench/report"
 )
 
 // noise is the live heap as it looks in a run of some minutes, in MiB, a sample each two
@@ -33,7 +35,7 @@ func TestFit(t *testing.T) {
 	const runs = 300
 	found, alarms := 0, 0
 	for range runs {
-		limit := Limits{}.withDefaults(150 * time.Second).Heap
+		limit := Bound(HeapLimit(150 * time.Second))
 		filling := 0.4 * r.Float64()
 		if fitMemory(noise(r, 7.5, 1+filling)).Low > limit {
 			found++
@@ -52,7 +54,7 @@ func TestFit(t *testing.T) {
 }
 
 // fitMemory fits a series as that of memory is.
-func fitMemory(at []time.Duration, v []float64) Line { return Fit(at, v, least) }
+func fitMemory(at []time.Duration, v []float64) Line { return Fit(at, v, report.Figure.Least) }
 
 // TestLine: slope and bounds of lines that are known.
 func TestLine(t *testing.T) {
@@ -65,18 +67,18 @@ func TestLine(t *testing.T) {
 		stepped = append(stepped, float64(40+i/50)) // once one more, near the end
 	}
 	for _, c := range []struct {
-		name        string
-		v           []float64
-		slope       float64
-		risesBy, of float64
-		rises       bool
+		name  string
+		v     []float64
+		slope float64
+		of    Bound
+		rises bool
 	}{
-		{"a line", rising, 2, 0, 1.9, true},
-		{"a level", level, 0, 0, 0.1, false},
-		{"one step", stepped, 0, 0, 0.1, false},
+		{"a line", rising, 2, 1.9, true},
+		{"a level", level, 0, 0.1, false},
+		{"one step", stepped, 0, 0.1, false},
 	} {
-		l := Fit(at, c.v, median)
-		if math.Abs(l.Slope-c.slope) > 1e-9 || (l.Low > c.of) != c.rises || l.Low > l.Slope || l.High < l.Slope {
+		l := Fit(at, c.v, report.Figure.Median)
+		if math.Abs(l.Slope-c.slope) > 1e-9 || (l.Low > c.of) != c.rises || float64(l.Low) > l.Slope || float64(l.High) < l.Slope {
 			t.Errorf("%s: %+v", c.name, l)
 		}
 	}
@@ -84,13 +86,13 @@ func TestLine(t *testing.T) {
 	for i := 0; i < 60; i += 10 {
 		rising[i] += 1000
 	}
-	if l := Fit(at, rising, median); math.Abs(l.Slope-2) > 0.2 {
+	if l := Fit(at, rising, report.Figure.Median); math.Abs(l.Slope-2) > 0.2 {
 		t.Errorf("with wild samples: %+v", l)
 	}
-	if l := Fit(nil, nil, median); !math.IsInf(l.Low, -1) || !math.IsInf(l.High, 1) {
+	if l := Fit(nil, nil, report.Figure.Median); !math.IsInf(float64(l.Low), -1) || !math.IsInf(float64(l.High), 1) {
 		t.Errorf("of nothing: %+v", l)
 	}
-	if l := Fit(at[:3], rising[:3], median); l.Low > 0 {
+	if l := Fit(at[:3], rising[:3], report.Figure.Median); l.Low > 0 {
 		t.Errorf("three samples are sure of something: %+v", l)
 	}
 }

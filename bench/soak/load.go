@@ -1,10 +1,8 @@
 package soak
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +20,7 @@ import (
 // fill puts calls of yesterday into the store. A store that begins empty would fill
 // its page caches for an hour, which looks like a leak.
 func (o *Options) fill(ctx context.Context) error {
-	if o.History < 0 {
+	if o.History == 0 {
 		return nil
 	}
 	fmt.Fprintf(o.Progress, "%d calls for the store …\n", o.History)
@@ -85,8 +83,8 @@ const slice = 250 * time.Millisecond
 
 // pace sends what is generated at the pace of its own clock, slice by slice.
 func pace(ctx context.Context, from io.Reader, iface string, sent *Sent) error {
-	in := bufio.NewReaderSize(from, 1<<20)
-	if _, err := in.Discard(24); err != nil { // header of the file
+	in, err := replay.NewReader(from)
+	if err != nil {
 		return fmt.Errorf("generate: %w", err)
 	}
 	var (
@@ -95,7 +93,7 @@ func pace(ctx context.Context, from io.Reader, iface string, sent *Sent) error {
 		begin  int64 // of the capture's clock
 	)
 	for {
-		f, err := frameOf(in)
+		f, err := in.Next()
 		if err != nil {
 			return fmt.Errorf("generate: %w", err)
 		}
@@ -121,17 +119,4 @@ func pace(ctx context.Context, from io.Reader, iface string, sent *Sent) error {
 		}
 		frames = append(frames, f)
 	}
-}
-
-// frameOf reads a record of a pcap file in nanoseconds, of this machine's order.
-func frameOf(in io.Reader) (f replay.Frame, err error) {
-	var head [16]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return f, err
-	}
-	order := binary.LittleEndian
-	f.Time = int64(order.Uint32(head[0:]))*1e9 + int64(order.Uint32(head[4:]))
-	f.Data = make([]byte, order.Uint32(head[8:]))
-	_, err = io.ReadFull(in, f.Data)
-	return f, err
 }

@@ -3,33 +3,18 @@ package soak
 import (
 	"fmt"
 	"io"
-	"math"
 	"text/tabwriter"
 	"time"
 )
 
-// Limits are how much may be gained in a minute. Zero stands for the default.
+// Limits are how much may be gained in a minute.
 type Limits struct {
-	// Heap is MiB of the live heap: 0.2, or 0.5 with less than a quarter of an hour to warm up.
-	Heap        float64 `json:"heap_mib"`
-	Memory      float64 `json:"memory_mib"`  // of Go and beside it, MiB; default 0.2
-	Descriptors float64 `json:"descriptors"` // default 0.1
-	Goroutines  float64 `json:"goroutines"`  // default 0.2
-	Threads     float64 `json:"threads"`     // default 0.2
-	Latency     float64 `json:"latency_ms"`  // control and API, ms; default 0.5
-}
-
-func (l Limits) withDefaults(warm time.Duration) Limits {
-	heap := 0.5
-	if warm >= tablesFull {
-		heap = 0.2
-	}
-	for v, other := range map[*float64]float64{&l.Heap: heap, &l.Memory: 0.2, &l.Descriptors: 0.1, &l.Goroutines: 0.2, &l.Threads: 0.2, &l.Latency: 0.5} {
-		if *v == 0 {
-			*v = other
-		}
-	}
-	return l
+	Heap        float64 `json:"heap_mib"`   // the live heap, MiB
+	Memory      float64 `json:"memory_mib"` // of Go and beside it, MiB
+	Descriptors float64 `json:"descriptors"`
+	Goroutines  float64 `json:"goroutines"`
+	Threads     float64 `json:"threads"`
+	Latency     float64 `json:"latency_ms"` // control and API, ms
 }
 
 // Report is what a soak found.
@@ -64,13 +49,17 @@ type Trend struct {
 	Warm time.Duration `json:"warm_ns,omitempty"` // what it needs
 }
 
-// judge fits the lines behind the warm-up.
-func (r *Report) judge() {
+// judge fits the lines behind the warm-up. An error says that they say nothing.
+func (r *Report) judge() error {
 	kept := r.Samples
 	for len(kept) > 0 && kept[0].At < r.Options.WarmUp {
 		kept = kept[1:]
 	}
 	r.Trends, r.Failed = judge(kept, r.Options.Limits, r.Options.WarmUp)
+	if len(kept) < leastSamples {
+		return fmt.Errorf("only %d samples behind the warm-up, and %d are needed: answers took too long", len(kept), leastSamples)
+	}
+	return nil
 }
 
 func judge(kept []Sample, limits Limits, warm time.Duration) (trends []Trend, failed bool) {
@@ -85,8 +74,8 @@ func judge(kept []Sample, limits Limits, warm time.Duration) (trends []Trend, fa
 		}
 		t := Trend{Name: of.name, Unit: of.unit, Limit: of.limit(&limits), Line: Fit(at, values, of.reduce)}
 		t.Warm, t.Cold = of.warm, warm < of.warm
-		t.Rises = t.Low > t.Limit && !t.Cold
-		t.Blind = t.High-t.Low > 8*t.Limit
+		t.Rises = float64(t.Low) > t.Limit && !t.Cold
+		t.Blind = float64(t.High-t.Low) > 8*t.Limit
 		failed = failed || t.Rises
 		trends = append(trends, t)
 	}
@@ -97,13 +86,19 @@ func judge(kept []Sample, limits Limits, warm time.Duration) (trends []Trend, fa
 func (r *Report) Write(w io.Writer) error {
 	o := &r.Options
 	var lost, cpu, calls float64
+	took := o.For.String()
 	if n := len(r.Samples); n > 0 {
 		last, first := r.Samples[n-1], r.Samples[0]
 		lost, calls = last.Lost, last.Calls
-		cpu = (last.CPU - first.CPU) / (last.At - first.At).Seconds()
+		if last.At < o.For-2*o.Every { // it did not come to its end
+			took = last.At.Round(time.Second).String() + " of " + took
+		}
+		if n > 1 {
+			cpu = (last.CPU - first.CPU) / (last.At - first.At).Seconds()
+		}
 	}
-	fmt.Fprintf(w, "%v at %d calls, %v of it to warm up; %d frames sent, %d refused; %.0f calls at the end, %.0f packets lost, CPU %.1f %%\n\n",
-		o.For, o.Calls, o.WarmUp, r.Sent.Frames, r.Sent.Refused, calls, lost, 100*cpu)
+	fmt.Fprintf(w, "%s at %d calls, %v of it to warm up; %d frames sent, %d refused; %.0f calls at the end, %.0f packets lost, CPU %.1f %%\n\n",
+		took, o.Calls, o.WarmUp, r.Sent.Frames, r.Sent.Refused, calls, lost, 100*cpu)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tmedian\ta minute\tfrom\tto\tlimit\t\t")
 	for _, v := range r.Trends {
@@ -116,16 +111,9 @@ func (r *Report) Write(w io.Writer) error {
 		case v.Blind:
 			says = "too unsteady to tell"
 		}
-		fmt.Fprintf(t, "%s\t%.4g %s\t%+.3f\t%s\t%s\t%.2g\t%s\t\n", v.Name, v.Median, v.Unit, v.Slope, bound(v.Low), bound(v.High), v.Limit, says)
+		fmt.Fprintf(t, "%s\t%.4g %s\t%+.3f\t%s\t%s\t%.2g\t%s\t\n", v.Name, v.Median, v.Unit, v.Slope, v.Low, v.High, v.Limit, says)
 	}
 	return t.Flush()
-}
-
-func bound(v float64) string {
-	if math.IsInf(v, 0) {
-		return "?"
-	}
-	return fmt.Sprintf("%+.3f", v)
 }
 
 // Rising names what rises.

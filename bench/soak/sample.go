@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"ringside/bench/ask"
 	"ringside/bench/netns"
+	"ringside/bench/report"
 )
 
 // Sample is what ringside takes at one moment.
@@ -58,18 +59,18 @@ var series = []struct {
 	warm       time.Duration // of warming up, before which it is not judged
 	of         func(*Sample) float64
 	limit      func(*Limits) float64
-	reduce     func([]float64) float64 // of a window
+	reduce     func(report.Figure) float64 // of a window
 }{
 	// The least of a window: the collector's teeth go up from it.
-	{"live heap", "MiB", 1 << 20, 0, func(s *Sample) float64 { return s.Heap }, func(l *Limits) float64 { return l.Heap }, least},
-	{"memory of Go", "MiB", 1 << 20, tablesFull, func(s *Sample) float64 { return s.Go }, func(l *Limits) float64 { return l.Memory }, least},
-	{"memory beside Go", "MiB", 1 << 20, cachesFull, func(s *Sample) float64 { return s.Beside }, func(l *Limits) float64 { return l.Memory }, least},
+	{"live heap", "MiB", 1 << 20, 0, func(s *Sample) float64 { return s.Heap }, func(l *Limits) float64 { return l.Heap }, report.Figure.Least},
+	{"memory of Go", "MiB", 1 << 20, tablesFull, func(s *Sample) float64 { return s.Go }, func(l *Limits) float64 { return l.Memory }, report.Figure.Least},
+	{"memory beside Go", "MiB", 1 << 20, cachesFull, func(s *Sample) float64 { return s.Beside }, func(l *Limits) float64 { return l.Memory }, report.Figure.Least},
 	// Those of requests come and go.
-	{"descriptors", "", 1, 0, func(s *Sample) float64 { return s.Descriptors }, func(l *Limits) float64 { return l.Descriptors }, least},
-	{"goroutines", "", 1, 0, func(s *Sample) float64 { return s.Goroutines }, func(l *Limits) float64 { return l.Goroutines }, least},
-	{"threads", "", 1, 0, func(s *Sample) float64 { return s.Threads }, func(l *Limits) float64 { return l.Threads }, least},
-	{"control latency", "ms", 1e-3, 0, func(s *Sample) float64 { return s.Control }, func(l *Limits) float64 { return l.Latency }, median},
-	{"API latency", "ms", 1e-3, 0, func(s *Sample) float64 { return s.API }, func(l *Limits) float64 { return l.Latency }, median},
+	{"descriptors", "", 1, 0, func(s *Sample) float64 { return s.Descriptors }, func(l *Limits) float64 { return l.Descriptors }, report.Figure.Least},
+	{"goroutines", "", 1, 0, func(s *Sample) float64 { return s.Goroutines }, func(l *Limits) float64 { return l.Goroutines }, report.Figure.Least},
+	{"threads", "", 1, 0, func(s *Sample) float64 { return s.Threads }, func(l *Limits) float64 { return l.Threads }, report.Figure.Least},
+	{"control latency", "ms", 1e-3, 0, func(s *Sample) float64 { return s.Control }, func(l *Limits) float64 { return l.Latency }, report.Figure.Median},
+	{"API latency", "ms", 1e-3, 0, func(s *Sample) float64 { return s.API }, func(l *Limits) float64 { return l.Latency }, report.Figure.Median},
 }
 
 // sample asks the system, the metrics page, the control socket and the API.
@@ -92,7 +93,8 @@ func (s *service) sample() (out Sample, err error) {
 	if err != nil {
 		return out, fmt.Errorf("sample: %w", err)
 	}
-	// With GOGC at 100 the next collection begins at twice what was alive at the last.
+	// With GOGC at 100, which start sets, the next collection begins at twice what was alive
+	// at the last. With another (Options.Env) this is another share of it, and rises by that share only.
 	out.Heap = field(page, "go_memstats_next_gc_bytes") / 2
 	out.Go = field(page, "go_memstats_sys_bytes") - field(page, "go_memstats_heap_released_bytes")
 	out.Beside = max(0, out.Memory-out.Go) // not all that Go has was ever touched
@@ -105,7 +107,7 @@ func (s *service) sample() (out Sample, err error) {
 	}
 	for path, took := range map[string]*float64{"/status": &out.Control, "/api/v1/calls?limit=50": &out.API} {
 		began := time.Now()
-		if _, err := ask(func() (net.Conn, error) { return net.Dial("unix", s.control) }, path); err != nil {
+		if _, err := ask.Control(s.control, path); err != nil {
 			return out, fmt.Errorf("sample: %w", err)
 		}
 		*took = time.Since(began).Seconds()
@@ -115,39 +117,13 @@ func (s *service) sample() (out Sample, err error) {
 
 // metrics is the page of metrics, which is served inside the namespace.
 func (s *service) metrics() ([]byte, error) {
-	return ask(func() (c net.Conn, err error) {
+	return ask.Page(func() (c net.Conn, err error) {
 		doErr := s.link.Do(netns.B, func() error {
 			c, err = net.Dial("tcp", "127.0.0.1:8080")
 			return nil
 		})
 		return c, errors.Join(doErr, err)
 	}, "/metrics")
-}
-
-// askWait is how long an answer may take.
-const askWait = 30 * time.Second
-
-// ask gets one page by HTTP/1.0, over a connection of its own.
-func ask(dial func() (net.Conn, error), path string) ([]byte, error) {
-	c, err := dial()
-	if err != nil {
-		return nil, fmt.Errorf("ask for %s: %w", path, err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(askWait))
-	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", path); err != nil {
-		return nil, fmt.Errorf("ask for %s: %w", path, err)
-	}
-	b, err := io.ReadAll(c)
-	if err != nil {
-		return nil, fmt.Errorf("ask for %s: %w", path, err)
-	}
-	head, body, ok := bytes.Cut(b, []byte("\r\n\r\n"))
-	line, _, _ := bytes.Cut(head, []byte("\r\n"))
-	if !ok || !bytes.Contains(line, []byte(" 200 ")) {
-		return nil, fmt.Errorf("ask for %s: the answer is %q", path, line)
-	}
-	return body, nil
 }
 
 // field is the sum of the numbers of all lines that begin with a name; labels in

@@ -23,98 +23,125 @@ import (
 	"ringside/bench/netns"
 )
 
-// Options of a run. Zero stands for the default.
+// Options of a run. New has those that are right for ten minutes.
 type Options struct {
 	// Ringside is the program with its first arguments, if any; Env is added to its
 	// environment.
 	Ringside []string
 	Env      []string
 
-	For    time.Duration // of the whole; default 10 min
-	WarmUp time.Duration // of it; default a quarter, at most an hour
-	Every  time.Duration // between two samples; default 2 s
+	For    time.Duration // of the whole
+	WarmUp time.Duration // of it
+	Every  time.Duration // between two samples
 
-	Calls   int           // at a time; default 150
-	Talk    time.Duration // of a call; default 1 min
-	History int           // calls in the store before it starts; default 30,000; below 0: none
+	Calls   int           // at a time
+	Talk    time.Duration // of a call
+	History int           // calls in the store before it starts
 	Limits  Limits        // rises per minute
 
 	Dir      string    // for what it writes, which is removed; default: of the system
-	Progress io.Writer // a line now and then; nil: none
+	Progress io.Writer // the first sample, and one each minute; nil: none
 }
 
-func (o Options) withDefaults() (Options, error) {
-	if len(o.Ringside) == 0 {
-		return o, errors.New("name the program to soak")
+// New gives the options of a run of ten minutes. For another time see WarmUp and HeapLimit.
+func New() Options {
+	const ten = 10 * time.Minute
+	return Options{
+		For: ten, WarmUp: WarmUp(ten), Every: 2 * time.Second,
+		Calls: 150, Talk: time.Minute, History: 30_000,
+		Limits: Limits{Heap: HeapLimit(WarmUp(ten)), Memory: 0.2, Descriptors: 0.1, Goroutines: 0.2, Threads: 0.2, Latency: 0.5},
 	}
-	orElse := func(d *time.Duration, other time.Duration) {
-		if *d == 0 {
-			*d = other
+}
+
+// WarmUp is how much of a run is not to be judged: a quarter, at most an hour.
+func WarmUp(of time.Duration) time.Duration { return min(of/4, cachesFull) }
+
+// HeapLimit is how many MiB the live heap may rise in a minute behind some time of warming up.
+func HeapLimit(warm time.Duration) float64 {
+	if warm < tablesFull {
+		return 0.5
+	}
+	return 0.2
+}
+
+// check finds what cannot be.
+func (o *Options) check() error {
+	switch {
+	case len(o.Ringside) == 0:
+		return errors.New("name the program to soak")
+	case o.Every <= 0 || o.Talk < time.Second || o.Calls < 1 || o.WarmUp < 0 || o.History < 0:
+		return errors.New("times and numbers must be above 0 (warm-up and history may be 0), and a call takes a second at least")
+	case o.For-o.WarmUp <= leastSamples*o.Every:
+		return fmt.Errorf("%v with %v of warming up leave too little: more than %d samples, one each %v, are needed", o.For, o.WarmUp, leastSamples, o.Every)
+	}
+	return nil
+}
+
+// Run soaks ringside. What it returns says whether that passed; an error is a run that
+// did not come to its end. The samples that it has had by then are judged all the same;
+// without any there is no report.
+func Run(ctx context.Context, o Options) (rep *Report, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("soak: %w", err)
 		}
-	}
-	orElse(&o.For, 10*time.Minute)
-	orElse(&o.WarmUp, min(o.For/4, cachesFull))
-	orElse(&o.Every, 2*time.Second)
-	orElse(&o.Talk, time.Minute)
-	if o.Calls == 0 {
-		o.Calls = 150
-	}
-	if o.History == 0 {
-		o.History = 30_000
+	}()
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	o.Limits = o.Limits.withDefaults(o.WarmUp)
-	switch {
-	case o.Every < 0 || o.Talk < time.Second || o.Calls < 0 || o.WarmUp < 0:
-		return o, errors.New("times and numbers must be above 0, and a call takes a second at least")
-	case o.For-o.WarmUp < leastSamples*o.Every:
-		return o, fmt.Errorf("%v with %v of warming up leave too little: %d samples, one each %v, are needed", o.For, o.WarmUp, leastSamples, o.Every)
-	}
-	return o, nil
-}
-
-// Run soaks ringside. What it returns says whether that passed; an error is a run
-// that came to nothing.
-func Run(ctx context.Context, o Options) (rep *Report, err error) {
-	if o, err = o.withDefaults(); err != nil {
-		return nil, fmt.Errorf("soak: %w", err)
-	}
 	if o.Dir, err = os.MkdirTemp(o.Dir, "soak-"); err != nil {
-		return nil, fmt.Errorf("soak: %w", err)
+		return nil, err
 	}
 	defer os.RemoveAll(o.Dir)
 	link, err := netns.Pair(1)
 	if err != nil {
-		return nil, fmt.Errorf("soak: %w", err)
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, link.Close()) }()
 	if err := o.fill(ctx); err != nil {
-		return nil, fmt.Errorf("soak: %w", err)
+		return nil, err
 	}
 	s, err := o.start(ctx, link)
 	if err != nil {
-		return nil, fmt.Errorf("soak: %w", err)
+		return nil, err
 	}
 	defer s.kill()
 	rep = &Report{Began: time.Now(), Options: o}
+	err = o.soak(ctx, s, link, rep)
+	if ctx.Err() != nil {
+		err = ctx.Err() // what else failed did so for that
+	}
+	if few := rep.judge(); err == nil {
+		err = few
+	}
+	if len(rep.Samples) == 0 {
+		rep = nil
+	}
+	return rep, err
+}
+
+// soak sends and samples, and ends the service.
+func (o *Options) soak(ctx context.Context, s *service, link *netns.Link, rep *Report) error {
 	sending, stop := context.WithCancel(ctx)
 	defer stop()
 	sent := make(chan error, 1)
-	go func() { sent <- o.send(sending, link, &rep.Sent) }()
-	if err := o.watch(ctx, s, sent, rep); err != nil {
-		return nil, fmt.Errorf("soak: %w", err)
-	}
+	go func() {
+		sent <- o.send(sending, link, &rep.Sent)
+		close(sent)
+	}()
+	err := o.watch(ctx, s, sent, rep)
 	stop()
-	if err := <-sent; err != nil && !errors.Is(err, context.Canceled) {
-		return nil, fmt.Errorf("soak: %w", err)
+	// The sender writes into the report until it has ended.
+	if failed := <-sent; err == nil && !errors.Is(failed, context.Canceled) {
+		err = failed
 	}
-	if err := s.end(); err != nil {
-		return nil, fmt.Errorf("soak: %w", err)
+	if err != nil {
+		return err
 	}
-	rep.judge()
-	return rep, nil
+	return s.end()
 }
 
 // watch samples until the time is over, or something ends.
@@ -122,7 +149,7 @@ func (o *Options) watch(ctx context.Context, s *service, sent <-chan error, rep 
 	tick := time.NewTicker(o.Every)
 	defer tick.Stop()
 	over := time.After(o.For)
-	next := rep.Began.Add(time.Minute)
+	next := rep.Began // when the next line of progress is due
 	for {
 		select {
 		case <-ctx.Done():

@@ -3,6 +3,8 @@ package soak
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"os/signal"
 	"slices"
@@ -16,6 +18,8 @@ import (
 	"ringside/bench/netns"
 )
 
+// The test's own program is ringside where the environment says so, and leaks if it says
+// that, too: ringbench can soak it.
 const (
 	asRingside = "RINGSIDE_SOAK_AS_RINGSIDE"
 	leakEnv    = "RINGSIDE_SOAK_LEAK" // bytes a second
@@ -98,15 +102,73 @@ func TestSoak(t *testing.T) {
 // TestOptions: what cannot be is refused before anything is started.
 func TestOptions(t *testing.T) {
 	for _, c := range []struct {
-		says string
-		o    Options
+		says   string
+		change func(*Options)
 	}{
-		{"name the program", Options{}},
-		{"leave too little", Options{Ringside: []string{"x"}, For: time.Minute, WarmUp: 50 * time.Second}},
-		{"a second at least", Options{Ringside: []string{"x"}, Talk: time.Millisecond}},
+		{"name the program", func(o *Options) { o.Ringside = nil }},
+		{"leave too little", func(o *Options) { o.For, o.WarmUp = time.Minute, 50*time.Second }},
+		{"a second at least", func(o *Options) { o.Talk = time.Millisecond }},
+		{"above 0", func(o *Options) { o.Every = 0 }},
+		{"above 0", func(o *Options) { o.Calls = 0 }},
+		{"above 0", func(o *Options) { o.History = -1 }},
 	} {
-		if _, err := Run(t.Context(), c.o); err == nil || !strings.Contains(err.Error(), c.says) {
+		o := New()
+		o.Ringside = []string{"x"}
+		c.change(&o)
+		if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v, and should say %q", err, c.says)
+		}
+	}
+}
+
+// onWrite is a writer that does something when it is written to.
+type onWrite func()
+
+func (f onWrite) Write(b []byte) (int, error) {
+	f()
+	return len(b), nil
+}
+
+// TestInterrupted: what was sampled until an interrupt is in the report, with the reason.
+func TestInterrupted(t *testing.T) {
+	if err := netns.Supported(); err != nil {
+		t.Skip(err)
+	}
+	if testing.Short() {
+		t.Skip("-short: it runs ringside")
+	}
+	t.Parallel()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	o := New()
+	o.Ringside, o.Env, o.Dir = []string{os.Args[0]}, []string{asRingside + "=1"}, t.TempDir()
+	o.Every, o.Calls, o.History = time.Second/10, 5, 0
+	o.Progress = onWrite(interrupt) // the first sample
+	rep, err := Run(ctx, o)
+	if !errors.Is(err, context.Canceled) || rep == nil || len(rep.Samples) == 0 || len(rep.Trends) != len(series) || rep.Failed {
+		t.Errorf("got %+v, %v; want a report that was interrupted", rep, err)
+	}
+}
+
+// TestFewSamples: a report of few samples says so, and can be written.
+func TestFewSamples(t *testing.T) {
+	for n, few := range map[int]bool{0: true, 1: true, leastSamples - 1: true, leastSamples: false} {
+		r := Report{Options: New()}
+		r.Options.WarmUp = time.Minute
+		for i := range n + 30 { // each two seconds, 30 of them warm up
+			r.Samples = append(r.Samples, Sample{At: time.Duration(i) * 2 * time.Second, Heap: float64(i) * 1e6})
+		}
+		err := r.judge()
+		if want := "only " + strconv.Itoa(n) + " samples"; (err != nil) != few || few && !strings.Contains(err.Error(), want) {
+			t.Errorf("%d samples: %v", n, err)
+		}
+		b, err := json.Marshal(&r)
+		if err != nil || len(r.Trends) != len(series) {
+			t.Errorf("%d samples: %v: %s", n, err, b)
+		}
+		var table strings.Builder
+		if err := r.Write(&table); err != nil || !strings.Contains(table.String(), "s of 10m0s at ") || n < 2 && !strings.Contains(table.String(), "?") || strings.Contains(table.String(), "NaN") {
+			t.Errorf("%d samples: %v:\n%s", n, err, table.String())
 		}
 	}
 }
@@ -131,7 +193,9 @@ func TestJudge(t *testing.T) {
 		{time.Hour, []string{"live heap", "memory beside Go", "descriptors"}},
 	} {
 		r := Report{}
-		r.Trends, r.Failed = judge(rising, Limits{}.withDefaults(c.warm), c.warm)
+		limits := New().Limits
+		limits.Heap = HeapLimit(c.warm)
+		r.Trends, r.Failed = judge(rising, limits, c.warm)
 		if got := r.Rising(); !slices.Equal(got, c.want) || !r.Failed {
 			t.Errorf("with %v of warming up %q rises, not %q", c.warm, got, c.want)
 		}

@@ -1,16 +1,12 @@
 package suite
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strings"
 	"time"
 
+	"ringside/bench/ask"
 	"ringside/bench/report"
 )
 
@@ -20,35 +16,6 @@ type ledgerRow struct {
 	Reason  string `json:"reason"`
 	Packets uint64 `json:"packets"`
 	Lost    bool   `json:"lost"`
-}
-
-// ask asks the control socket of a running ringside. It speaks HTTP/1.0, in which
-// an answer ends with its connection.
-func ask(socket, path string, to any) error {
-	c, err := net.DialTimeout("unix", socket, 5*time.Second)
-	if err != nil {
-		return fmt.Errorf("ask ringside: %w", err)
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		return fmt.Errorf("ask ringside: %w", err)
-	}
-	if _, err := io.WriteString(c, "GET "+path+" HTTP/1.0\r\n\r\n"); err != nil {
-		return fmt.Errorf("ask ringside: %w", err)
-	}
-	b, err := io.ReadAll(bufio.NewReader(c))
-	if err != nil {
-		return fmt.Errorf("ask ringside: %w", err)
-	}
-	head, body, ok := bytes.Cut(b, []byte("\r\n\r\n"))
-	first, _, _ := strings.Cut(string(head), "\r\n")
-	if !ok || !strings.Contains(first, " 200 ") {
-		return fmt.Errorf("ask ringside for %s: it answers %q", path, first)
-	}
-	if err := json.Unmarshal(body, to); err != nil {
-		return fmt.Errorf("ask ringside for %s: %w", path, err)
-	}
-	return nil
 }
 
 // drops asks where packets were lost, once the ledger has seen all that arrived: it
@@ -62,8 +29,12 @@ func drops(socket string, arrived uint64) ([]report.Drop, error) {
 		} `json:"gaps"`
 	}
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		if err := ask(socket, "/ledger", &answer); err != nil {
+		page, err := ask.Control(socket, "/ledger")
+		if err != nil {
 			return nil, err
+		}
+		if err := json.Unmarshal(page, &answer); err != nil {
+			return nil, fmt.Errorf("ask ringside where packets were lost: %w", err)
 		}
 		if seen(answer.Rows) >= arrived {
 			break

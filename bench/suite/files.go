@@ -111,8 +111,7 @@ func (r *suiteRun) readers(ctx context.Context, c capture, f *report.File, path,
 	var all []reader
 	for _, workers := range []string{"1", "2"} {
 		all = append(all, reader{name: "ringside, workers: " + workers, args: func(file, _ string) ([]string, error) {
-			program, err := filepath.Abs(r.Ringside)
-			return []string{program, "read", "--quiet", "--workers", workers, file}, err
+			return []string{r.Ringside, "read", "--quiet", "--workers", workers, file}, nil
 		}})
 	}
 	for _, p := range peer.All() {

@@ -105,11 +105,7 @@ func nicName(iface string) string {
 
 // version is what ringside says it is.
 func version(ctx context.Context, program string) string {
-	path, err := filepath.Abs(program)
-	if err != nil {
-		return "unknown"
-	}
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	out, err := exec.CommandContext(ctx, program, "--version").Output()
 	if err != nil {
 		return "unknown"
 	}

@@ -17,14 +17,13 @@ import (
 
 // load is traffic that can be sent at any rate for any time.
 type load struct {
-	name       string
 	begin, end []replay.Frame // SIP of calls that go on all the time
 	fixed      uint64         // so many calls go on
 	spread     bool           // main can be shared among several threads that send
-	// main is what is measured; the number of frames that the load has at a time.
+	// main is what is measured.
 	main func(rate float64, span time.Duration) replay.Options
-	// calls is how many calls there are in so many frames of main, of which pass
-	// are a whole pass. nil: none but the fixed ones.
+	// calls is how many calls there are in so many frames of main. nil: none but the
+	// fixed ones.
 	calls func(frames uint64) uint64
 }
 
@@ -112,7 +111,7 @@ func isSIP(f replay.Frame) bool {
 
 // load makes the calls go on while their RTP is sent.
 func (c *calls) load() *load {
-	return &load{name: "media", begin: c.begin, end: c.end, fixed: uint64(len(c.media) / 2), main: c.rtp}
+	return &load{begin: c.begin, end: c.end, fixed: uint64(len(c.media) / 2), main: c.rtp}
 }
 
 // rtp says how to send the RTP of all calls at a rate for some time; rate 0 is as
@@ -146,7 +145,7 @@ func setups(ctx context.Context, n int) (*load, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rewritten("call setups", slices.DeleteFunc(frames, func(f replay.Frame) bool { return !isSIP(f) }), n), nil
+	return rewritten(slices.DeleteFunc(frames, func(f replay.Frame) bool { return !isSIP(f) }), n), nil
 }
 
 // carrier is a load of what a carrier's mirror port shows: codecs in shares as they are
@@ -176,14 +175,14 @@ func carrier(ctx context.Context, n int) (*load, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rewritten("carrier", frames, n), nil
+	return rewritten(frames, n), nil
 }
 
 // rewritten is a load of a capture in which every pass is other calls.
-func rewritten(name string, frames []replay.Frame, calls int) *load {
+func rewritten(frames []replay.Frame, calls int) *load {
 	pass := uint64(len(frames))
 	return &load{
-		name: name, spread: true,
+		spread: true,
 		main: func(rate float64, span time.Duration) replay.Options {
 			return replay.Options{
 				Frames: frames, Engine: replay.Packet, PPS: rate, Rewrite: true, Patience: 2 * time.Millisecond,
@@ -197,7 +196,7 @@ func rewritten(name string, frames []replay.Frame, calls int) *load {
 // registers is a flood of REGISTERs from so many sources.
 func registers(sources uint32) *load {
 	frames, fields := replay.RegisterFlood(sources)
-	return &load{name: "REGISTER flood", spread: true, main: func(rate float64, span time.Duration) replay.Options {
+	return &load{spread: true, main: func(rate float64, span time.Duration) replay.Options {
 		return replay.Options{
 			Frames: frames, Fields: fields, Engine: replay.XDP, PPS: rate, Patience: 50 * time.Microsecond,
 			Loops: int(math.Ceil(max(rate, 1) * span.Seconds())),

@@ -31,11 +31,12 @@ type trial struct {
 // load's main part.
 type outcome struct {
 	offered, refused, arrived, handled uint64
-	rate                               float64 // offered in a second
-	kernel, program                    float64 // processor time of the receiving threads and of the program, ns
-	behind                             float64 // that of the program after the last packet was sent, ns
-	took                               float64 // s
-	memory                             float64 // growth of the program, KiB
+	rate                               float64       // offered in a second
+	kernel, program                    float64       // processor time of the receiving threads and of the program, ns
+	behind                             float64       // that of the program after the last packet was sent, ns
+	took                               float64       // s
+	stolen                             time.Duration // of the CPUs, by the host of a virtual machine
+	memory                             float64       // growth of the program, KiB
 	threads                            []report.Share
 	drops                              []report.Drop
 	records                            report.Records
@@ -68,16 +69,24 @@ func (r outcome) cost() (kernel, program float64) {
 var errTime = errors.New("not measured: the time was over (--budget)")
 
 // insist measures, and once more if that fails: programs, and a machine that others
-// use, fail for reasons that a second try does not have.
+// use, fail for reasons that a second try does not have. What is void is measured again while
+// there is patience.
 func (b *Bench) insist(ctx context.Context, t trial) (outcome, error) {
-	if !b.until.IsZero() && time.Now().After(b.until) {
-		return outcome{}, errTime
+	for failed := false; ; {
+		if !b.until.IsZero() && time.Now().After(b.until) {
+			return outcome{}, errTime
+		}
+		began := time.Now()
+		r, err := b.measure(ctx, t)
+		switch {
+		case err != nil && !failed && ctx.Err() == nil:
+			failed = true
+		case err != nil || !b.void(&r) || !b.quiet(ctx, time.Since(began)):
+			return r, err
+		default:
+			b.again++
+		}
 	}
-	r, err := b.measure(ctx, t)
-	if err != nil && ctx.Err() == nil {
-		r, err = b.measure(ctx, t)
-	}
-	return r, err
 }
 
 // measure runs a subject once.
@@ -151,7 +160,7 @@ func (b *Bench) sendMain(ctx context.Context, rig *rig, p *process, t trial, r *
 	if err != nil {
 		return err
 	}
-	kernel, threads := rig.kernel(), threadTimes(p.pid())
+	kernel, threads, stolen := rig.kernel(), threadTimes(p.pid()), b.stolen()
 	o := t.load.main(t.rate, t.span)
 	if b.From != "" && o.Engine == replay.XDP && len(o.Fields) > 0 {
 		o.Engine = b.Engine
@@ -166,6 +175,7 @@ func (b *Bench) sendMain(ctx context.Context, rig *rig, p *process, t trial, r *
 	r.behind = -ran(p.pid())
 	time.Sleep(b.Settle)
 	r.behind += ran(p.pid())
+	r.stolen = b.stolen() - stolen
 	after, err := rig.received()
 	if err != nil {
 		return err
@@ -223,7 +233,7 @@ func (r *outcome) read(t trial, said string, around uint64) (err error) {
 
 // begin starts a subject at the receiving end.
 func (b *Bench) begin(ctx context.Context, r *rig, on *subject, at *place) (*process, error) {
-	if on.plain && r.link != nil {
+	if on.peer != nil && r.link != nil {
 		if err := r.do("ethtool", "-K", r.iface, "gro", "on"); err != nil {
 			return nil, err
 		}
@@ -244,17 +254,13 @@ func (b *Bench) begin(ctx context.Context, r *rig, on *subject, at *place) (*pro
 
 // beginFloor attaches the program that reads headers and drops.
 func (b *Bench) beginFloor(ctx context.Context, r *rig) error {
-	path, err := filepath.Abs(b.Floor)
-	if err != nil {
-		return fmt.Errorf("find floor: %w", err)
-	}
-	args := []string{"link", "set", "dev", r.iface, "xdpdrv", "obj", path, "sec", "xdp.frags"}
+	args := []string{"link", "set", "dev", r.iface, "xdpdrv", "obj", b.Floor, "sec", "xdp.frags"}
 	if r.link != nil {
 		// With -n, and not in the namespace: there /sys is another one.
 		args = append([]string{"-n", r.link.Side(netns.B).Namespace}, args...)
 	}
 	if out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("attach %s: %w: %s", path, err, bytes.TrimSpace(out))
+		return fmt.Errorf("attach %s: %w: %s", b.Floor, err, bytes.TrimSpace(out))
 	}
 	if r.link == nil {
 		r.floor = true

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"ringside/bench/report"
 )
@@ -15,24 +14,31 @@ import (
 type Part struct {
 	Name, What string
 	run        func(b *Bench, ctx context.Context, out io.Writer) error
+	computed   bool // nothing is captured: it needs no program, and nobody's rights
 }
 
 // Parts are what there is to ask.
 func Parts() []Part {
 	return []Part{
-		{"filter", "cost of a frame in the pre-filter and in the meter, beside the floor", (*Bench).partFilter},
-		{"rate", "the rate at which ringside, and tcpdump, begin to lose", (*Bench).partRate},
-		{"curve", "what is delivered of what is offered, up to twice that rate", (*Bench).partCurve},
-		{"cost", "processor time for a packet, at a modest rate", (*Bench).partCost},
-		{"steer", "share of each of 4 rings of 1,000 flows", (*Bench).steer},
+		{"filter", "cost of a frame in the pre-filter and in the meter, beside the floor", (*Bench).partFilter, false},
+		{"rate", "the rate at which ringside, and tcpdump, begin to lose", (*Bench).partRate, false},
+		{"curve", "what is delivered of what is offered, up to twice that rate", (*Bench).partCurve, false},
+		{"cost", "processor time for a packet, at a modest rate", (*Bench).partCost, false},
+		{"steer", "share of each of 4 rings of 1,000 flows", (*Bench).steer, true},
 	}
 }
 
 // RunPart answers one question, as tables of Markdown.
 func (b *Bench) RunPart(ctx context.Context, p Part, out io.Writer) error {
-	if err := b.first(); err != nil {
-		return err
+	if !p.computed {
+		if err := b.Ready(); err != nil {
+			return err
+		}
+		if err := b.first(); err != nil {
+			return err
+		}
 	}
+	b.waits = b.Patience
 	if err := p.run(b, ctx, out); err != nil {
 		return fmt.Errorf("measure %s: %w", p.Name, err)
 	}
@@ -42,17 +48,6 @@ func (b *Bench) RunPart(ctx context.Context, p Part, out io.Writer) error {
 // spread writes least and median.
 func spread(v []float64, format string) string {
 	return fmt.Sprintf(format+" / "+format, report.Figure(v).Least(), report.Figure(v).Median())
-}
-
-// row writes a row of a table of Markdown.
-func row(out io.Writer, cells ...string) {
-	fmt.Fprintln(out, "| "+strings.Join(cells, " | ")+" |")
-}
-
-// head writes the head of a table.
-func head(out io.Writer, cells ...string) {
-	row(out, cells...)
-	fmt.Fprintln(out, strings.Repeat("|---", len(cells))+"|")
 }
 
 // media generates calls whose RTP is sent.
@@ -91,7 +86,7 @@ func (b *Bench) partFilter(ctx context.Context, out io.Writer) error {
 		all := make([]figures, len(kinds))
 		for range b.Runs {
 			for i, k := range kinds {
-				r, err := b.measure(ctx, trial{on: k.on, load: loads[k.calls], rate: rate, span: b.Span})
+				r, err := b.insist(ctx, trial{on: k.on, load: loads[k.calls], rate: rate, span: b.Span})
 				if err != nil {
 					return fmt.Errorf("%s: %w", k.on.name, err)
 				}
@@ -105,10 +100,10 @@ func (b *Bench) partFilter(ctx context.Context, out io.Writer) error {
 		if rate > 0 {
 			title = fmt.Sprintf("%.1f Mpps", rate/1e6)
 		}
-		head(out, title, "streams", "ns a frame, least / median", "so a core can do, Mpps", "seen, Mpps", "% lost", "rate to the floor's, least / median", "of the least costs")
+		report.Table(out, title, "streams", "ns a frame, least / median", "so a core can do, Mpps", "seen, Mpps", "% lost", "rate to the floor's, least / median", "of the least costs")
 		for i, k := range kinds {
 			f := &all[i]
-			row(out, k.on.name, fmt.Sprint(2*k.calls), spread(f.cost, "%.0f"), fmt.Sprintf("%.2f", 1e3/report.Figure(f.cost).Median()),
+			report.Cells(out, k.on.name, fmt.Sprint(2*k.calls), spread(f.cost, "%.0f"), fmt.Sprintf("%.2f", 1e3/report.Figure(f.cost).Median()),
 				spread(f.seen, "%.2f"), spread(f.lost, "%.2f"), spread(f.ratio, "%.2f"), fmt.Sprintf("%.2f", slices.Min(all[0].cost)/slices.Min(f.cost)))
 		}
 		fmt.Fprintln(out)
@@ -136,9 +131,9 @@ func (b *Bench) partRate(ctx context.Context, out io.Writer) error {
 		}
 	}
 	fmt.Fprintln(out)
-	head(out, "program", "loss-free Mpps, least / median", "each round", "to tcpdump's, of the medians")
+	report.Table(out, "program", "loss-free Mpps, least / median", "each round", "to tcpdump's, of the medians")
 	for i, on := range subjects {
-		row(out, on.name, spread(rates[i], "%.2f"), fmt.Sprintf("%.2f", rates[i]), fmt.Sprintf("%.2f", rates[i].Median()/rates[0].Median()))
+		report.Cells(out, on.name, spread(rates[i], "%.2f"), fmt.Sprintf("%.2f", rates[i]), fmt.Sprintf("%.2f", rates[i].Median()/rates[0].Median()))
 	}
 	return nil
 }
@@ -155,13 +150,13 @@ func (b *Bench) partCurve(ctx context.Context, out io.Writer) error {
 	for _, on := range subjects {
 		title = append(title, on.name+": delivered Mpps (offered; % lost)")
 	}
-	head(out, title...)
+	report.Table(out, title...)
 	for _, rate := range rates {
 		cells := []string{fmt.Sprintf("%.2f", rate)}
 		for _, on := range subjects {
 			var delivered, offered, lost report.Figure
 			for range b.Runs {
-				r, err := b.measure(ctx, trial{on: on, load: l, rate: rate * 1e6, span: b.Span})
+				r, err := b.insist(ctx, trial{on: on, load: l, rate: rate * 1e6, span: b.Span})
 				if err != nil {
 					return fmt.Errorf("%s: %w", on.name, err)
 				}
@@ -169,7 +164,7 @@ func (b *Bench) partCurve(ctx context.Context, out io.Writer) error {
 			}
 			cells = append(cells, fmt.Sprintf("%.2f (%.2f; %.3f)", delivered.Median(), offered.Median(), lost.Median()))
 		}
-		row(out, cells...)
+		report.Cells(out, cells...)
 	}
 	return nil
 }
@@ -190,7 +185,7 @@ func (b *Bench) partCost(ctx context.Context, out io.Writer) error {
 	for range b.Runs {
 		for i, on := range subjects {
 			// Long: what a start costs is not to be in it.
-			r, err := b.measure(ctx, trial{on: on, load: l, rate: costRate, span: 3 * b.Span})
+			r, err := b.insist(ctx, trial{on: on, load: l, rate: costRate, span: 3 * b.Span})
 			if err != nil {
 				return fmt.Errorf("%s: %w", on.name, err)
 			}
@@ -200,10 +195,10 @@ func (b *Bench) partCost(ctx context.Context, out io.Writer) error {
 			f.sum, f.lost = append(f.sum, kernel+program), append(f.lost, 100*r.lost())
 		}
 	}
-	head(out, "program", "kernel's receiving thread, ns a packet", "program, user and system, ns a packet", "sum", "% lost")
+	report.Table(out, "program", "kernel's receiving thread, ns a packet", "program, user and system, ns a packet", "sum", "% lost")
 	for i, on := range subjects {
 		f := &all[i]
-		row(out, on.name, spread(f.kernel, "%.0f"), spread(f.program, "%.0f"), spread(f.sum, "%.0f"), spread(f.lost, "%.3f"))
+		report.Cells(out, on.name, spread(f.kernel, "%.0f"), spread(f.program, "%.0f"), spread(f.sum, "%.0f"), spread(f.lost, "%.3f"))
 	}
 	return nil
 }

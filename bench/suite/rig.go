@@ -67,9 +67,12 @@ func (b *Bench) wire(queues int) (*rig, error) {
 		return nil, fmt.Errorf("give %s %d queues: %w", r.iface, queues, err)
 	}
 	r.undo = []string{"-L", r.iface, kind, strconv.Itoa(have)}
-	time.Sleep(2 * time.Second) // the link goes down with a change of queues
+	time.Sleep(linkUp)
 	return r, nil
 }
+
+// linkUp is how long a link takes that goes down with a change of its queues.
+const linkUp = 2 * time.Second
 
 // channels is how many queues an interface of this namespace receives with, and how
 // ethtool calls those of its driver. An interface that does not say has one.
@@ -109,6 +112,7 @@ func (r *rig) close() error {
 	}
 	if r.undo != nil {
 		errs = append(errs, r.do("ethtool", r.undo...))
+		time.Sleep(linkUp) // the next measurement may use the queues as they are
 	}
 	return errors.Join(errs...)
 }

@@ -16,18 +16,12 @@ import (
 
 // Plan says what of the suite is run.
 type Plan struct {
-	Quick   bool          // fewer scenarios, one round, shorter and less exact
-	Only    []string      // names of scenarios, "read" among them; none: all
+	Quick   bool          // fewer scenarios and other programs, a smaller file
+	Only    []string      // names of scenarios, "read a file" among them; none: all
 	Peers   []string      // names of other programs; none: all that are installed
 	Budget  time.Duration // what it may take; what would begin later is left out, and said
 	Packets int           // of the file that is read
 	Command string        // that repeats it, for the report
-}
-
-// quicken makes settings those of a quick run.
-func (b *Bench) quicken() {
-	b.Runs, b.Tries, b.Exact = 1, min(b.Tries, 2), max(b.Exact, 1.3)
-	b.Span, b.Settle = min(b.Span, 400*time.Millisecond), 200*time.Millisecond
 }
 
 // Names are the names that Plan.Only takes.
@@ -55,11 +49,9 @@ type suiteRun struct {
 // in its place; with an error, which keeps the whole from going on, the report has
 // what was measured until then.
 func (b *Bench) Suite(ctx context.Context, p Plan, out io.Writer) (*report.Report, error) {
-	if p.Quick {
-		b.quicken()
-	}
 	r := &suiteRun{Bench: b, plan: p, out: out, began: time.Now(), rep: &report.Report{Schema: report.Schema, Command: p.Command}}
 	b.until = r.began.Add(p.Budget)
+	stolen := b.stolen()
 	r.rep.Date = r.began
 	r.rep.Host = b.host(ctx)
 	r.rep.Ringside = version(ctx, b.Ringside)
@@ -74,6 +66,8 @@ func (b *Bench) Suite(ctx context.Context, p Plan, out io.Writer) (*report.Repor
 	}
 	r.rep.Noise = noise(r.loop, r.rep)
 	r.rep.Took = time.Since(r.began)
+	r.rep.Noise.Stolen = (b.stolen() - stolen).Seconds() / r.rep.Took.Seconds() / float64(len(b.Send)+len(b.Receive))
+	r.rep.Noise.Again = b.again
 	return r.rep, err
 }
 
@@ -107,9 +101,10 @@ func (r *suiteRun) wanted(p *peer.Peer) bool {
 	return !r.plan.Quick || p.Name == "tcpdump"
 }
 
-// there reports whether a program is measured: it is wanted, and installed.
+// there reports whether a program is measured: it is wanted, so that the report names it,
+// and installed.
 func (r *suiteRun) there(p *peer.Peer) bool {
-	return r.wanted(p) && slices.ContainsFunc(r.rep.Peers, func(q report.Peer) bool { return q.Name == p.Name && !q.Missing })
+	return slices.ContainsFunc(r.rep.Peers, func(q report.Peer) bool { return q.Name == p.Name && !q.Missing })
 }
 
 // only reports whether a scenario is to be run.
@@ -147,12 +142,12 @@ func (r *suiteRun) live(ctx context.Context) error {
 		}
 	}
 	for round := range r.Runs {
-		for _, t := range all {
+		for _, t := range inOrder(all) {
 			if t.row.Failed != "" {
 				continue
 			}
 			if r.left() <= 0 {
-				if !t.done && len(t.row.Rate) == 0 {
+				if !t.done() && len(t.row.Rate) == 0 {
 					t.row.Failed = errTime.Error()
 				}
 				continue
@@ -172,9 +167,16 @@ func (r *suiteRun) live(ctx context.Context) error {
 	return nil
 }
 
+// inOrder puts those first whose rates are not known for what the host of the machine took.
+func inOrder(all []*tally) []*tally {
+	open := func(t *tally) bool { return t.row.Stolen }
+	return slices.Concat(slices.DeleteFunc(slices.Clone(all), func(t *tally) bool { return !open(t) }), slices.DeleteFunc(slices.Clone(all), open))
+}
+
 // attempt measures one round. What fails is said in the row, unless an earlier round
 // has filled it. Only the end of the context is an error.
 func (r *suiteRun) attempt(ctx context.Context, t *tally, l *load) error {
+	r.turn()
 	xdp, err := r.round(ctx, t, l)
 	switch {
 	case err == nil && xdp != "":
@@ -182,12 +184,12 @@ func (r *suiteRun) attempt(ctx context.Context, t *tally, l *load) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("measure %s, %s: %w", t.scenario.name, t.on.name, ctx.Err())
 	case errors.Is(err, errTime):
-		if len(t.row.Rate) == 0 && !t.done {
+		if len(t.row.Rate) == 0 && !t.done() {
 			t.row.Failed = errTime.Error()
 		}
 	case err != nil:
 		say(r.out, "  %s, %s: %v", t.scenario.name, t.on.name, err)
-		if !t.done {
+		if !t.done() {
 			t.row.Failed = "failed: " + firstLine(err.Error())
 		}
 	}
@@ -253,16 +255,20 @@ func noise(loop []float64, rep *report.Report) report.Noise {
 		low, high := sorted[len(sorted)/10], sorted[len(sorted)-1-len(sorted)/10]
 		n.Share = max(n.Share, (high-low)/2/report.Figure(sorted).Median())
 	}
+	const unknown = 0.3 // nobody knows by how much the next rate of one would differ
 	var spreads report.Figure
 	for _, s := range rep.Scenarios {
 		for _, row := range s.Rows {
-			if len(row.Rate) > 1 {
+			switch {
+			case row.Open() || len(row.Rate) == 0:
+			case len(row.Rate) == 1:
+				spreads = append(spreads, unknown)
+			default:
 				spreads = append(spreads, row.Rate.Spread()/2)
 			}
 		}
 	}
-	const unknown = 0.3 // one round tells nothing of how much the next would differ
-	if rep.Method.Runs == 1 {
+	if len(spreads) == 0 {
 		spreads = append(spreads, unknown)
 	}
 	n.Share = max(n.Share, spreads.Median())

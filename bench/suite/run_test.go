@@ -98,7 +98,7 @@ func TestRingside(t *testing.T) {
 // A run of one scenario and of the files makes a report that can be written.
 func TestSuite(t *testing.T) {
 	b := small(t)
-	b.Ringside, b.Calls = program(t), 5
+	b.Ringside, b.Calls, b.Runs, b.Settle = program(t), 5, 1, 100*time.Millisecond
 	b.Span, b.Tries, b.Exact, b.Free = 100*time.Millisecond, 1, 2, 0.95 // any rate holds that can be sent
 	var out bytes.Buffer
 	r, err := b.Suite(t.Context(), Plan{Quick: true, Only: []string{"pre-filter only"}, Budget: time.Minute, Packets: 200000, Command: "ringbench suite"}, &out)
@@ -163,12 +163,33 @@ func TestNoise(t *testing.T) {
 	if n := noise([]float64{10, 10, 10.1}, rep); n.Share < 0.19 || n.Share > 0.21 {
 		t.Errorf("rounds that differ by two fifths: %v", n.Share)
 	}
-	rep.Scenarios = nil
+	rep.Scenarios[0].Rows[0].Rate = report.Figure{100, 101}
 	if n := noise([]float64{10, 10, 10.1}, rep); n.Share < 0.149 || n.Share > 0.151 {
 		t.Errorf("a quiet machine: %v, want as exact as the search", n.Share)
 	}
 	if n := noise([]float64{10, 10, 12, 14, 20, 20}, rep); n.Share < 0.38 {
 		t.Errorf("a machine whose speed doubles: %v", n.Share)
+	}
+	// Nobody knows how much rounds would differ where no program has two rates of its own,
+	// however many rounds were meant.
+	for name, rows := range map[string][]report.Row{
+		"no rows":            nil,
+		"one round":          {{Rate: report.Figure{100}}},
+		"the sender's limit": {{Rate: report.Figure{100, 101}, Sender: true}},
+		"the host's":         {{Rate: report.Figure{100, 101}, Stolen: true}},
+	} {
+		rep.Scenarios[0].Rows = rows
+		if n := noise([]float64{10, 10, 10.1}, rep); n.Share != 0.3 {
+			t.Errorf("%s: %v, want 0.3", name, n.Share)
+		}
+	}
+	rep.Scenarios[0].Rows = []report.Row{{Rate: report.Figure{100, 101}}, {Rate: report.Figure{100}}, {Rate: report.Figure{100}}}
+	if n := noise([]float64{10, 10, 10.1}, rep); n.Share != 0.3 {
+		t.Errorf("most programs have one rate: %v, want 0.3", n.Share)
+	}
+	rep.Scenarios[0].Rows = []report.Row{{Rate: report.Figure{100, 101}}, {Rate: report.Figure{100, 300}, Sender: true}}
+	if n := noise([]float64{10, 10, 10.1}, rep); n.Share > 0.151 {
+		t.Errorf("rates that are the sender's count: %v", n.Share)
 	}
 }
 
@@ -209,7 +230,7 @@ func TestDrops(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if err := ask(socket+"x", "/ledger", new(any)); err == nil {
+	if _, err := drops(socket+"x", 100); err == nil {
 		t.Error("nobody answers, and it is no error")
 	}
 }
@@ -239,6 +260,18 @@ func TestCheck(t *testing.T) {
 	b.Ringside = "/no/such/program"
 	if err := b.Ready(); err == nil {
 		t.Error("it is ready without ringside")
+	}
+	b = New()
+	b.Ringside, b.Floor, b.Folder = ".", "floor.o", "spool"
+	if os.Geteuid() == 0 {
+		if err := b.Ready(); err != nil {
+			t.Skip(err)
+		}
+		for _, path := range []string{b.Ringside, b.Floor, b.Folder} {
+			if !filepath.IsAbs(path) {
+				t.Errorf("%s is not absolute, and programs run in folders of their own", path)
+			}
+		}
 	}
 	for n, want := range map[int][2]int{1: {1, 1}, 2: {1, 1}, 8: {2, 6}} {
 		if send, receive := CPUs(n); len(send) != want[0] || len(receive) != want[1] {

@@ -119,8 +119,10 @@ type tally struct {
 	on       *subject
 	row      report.Row
 	points   []report.Point
-	done     bool // one round at least
 }
+
+// done reports whether it was measured to the end in one round at least.
+func (t *tally) done() bool { return len(t.row.Sum) > 0 }
 
 // round measures a subject once more: its highest rate, then what a packet costs
 // below that, and the first time what is lost far beyond.
@@ -132,7 +134,7 @@ func (b *Bench) round(ctx context.Context, t *tally, l *load) (xdp string, err e
 		if t.on.peer != nil && t.on.peer.Slow {
 			begin = min(begin, slowRate) // it would work on what was sent for a minute
 		}
-		if last := t.row.Rate.Median(); last > 0 {
+		if last := t.row.Rate.Median(); last > 0 && !t.row.Stolen {
 			begin, step = last, max(b.Exact*b.Exact, 1.1)
 		}
 		f, err := b.search(ctx, shot, begin, step)
@@ -140,19 +142,18 @@ func (b *Bench) round(ctx context.Context, t *tally, l *load) (xdp string, err e
 			return "", err
 		}
 		t.points = append(t.points, f.curve...)
-		t.row.Rate = append(t.row.Rate, f.rate)
-		t.row.Sender = t.row.Sender || f.sender
+		t.rate(f)
 		if f.best.records.Known {
 			t.row.Records = f.best.records
 		}
 		rate = costAt(f.rate)
-		if !t.done && f.rate > 0 && !f.sender {
+		if !t.done() && f.rate > 0 && !f.sender {
 			if err := b.beyond(ctx, t, shot, f.rate); err != nil {
 				return "", err
 			}
 		}
 	}
-	if len(t.row.Sum) == 0 {
+	if !t.done() {
 		t.row.CostAt = rate
 	}
 	shot.rate, shot.span = t.row.CostAt, 2*b.Span
@@ -165,8 +166,19 @@ func (b *Bench) round(ctx context.Context, t *tally, l *load) (xdp string, err e
 		t.points = nil
 	}
 	t.cost(r, l)
-	t.done = true
 	return r.xdp, nil
+}
+
+// rate adds what a search has found. One that the host of the machine has cut short is
+// taken only while there is no other.
+func (t *tally) rate(f found) {
+	switch w := &t.row; {
+	case len(w.Rate) > 0 && f.stolen && !w.Stolen:
+	case len(w.Rate) > 0 && !f.stolen && w.Stolen:
+		w.Rate, w.Sender, w.Stolen = report.Figure{f.rate}, f.sender, false
+	default:
+		w.Rate, w.Sender, w.Stolen = append(w.Rate, f.rate), w.Sender || f.sender, f.stolen
+	}
 }
 
 // costAt is the rate at which costs are taken of a program that holds a rate: at most

@@ -24,6 +24,7 @@ const (
 type found struct {
 	rate   float64 // the highest that held, as it was offered
 	sender bool    // the sender could do no more
+	stolen bool    // where it ends, the host had the CPUs in each try
 	curve  []report.Point
 	best   outcome // at that rate
 }
@@ -32,12 +33,16 @@ type found struct {
 func (b *Bench) search(ctx context.Context, t trial, begin, step float64) (f found, err error) {
 	f.rate, f.sender, err = search(begin, step, b.Exact, func(rate float64) (got float64, ok bool, err error) {
 		t.rate = rate
+		void := true
 		for try := 0; try < b.Tries; try++ {
 			r, err := b.insist(ctx, t)
 			if err != nil {
 				return 0, false, err
 			}
-			f.curve = append(f.curve, report.Point{Offered: r.rate, Lost: r.lost()})
+			if !b.void(&r) {
+				f.curve = append(f.curve, report.Point{Offered: r.rate, Lost: r.lost()})
+				void = false
+			}
 			if r.lost() > b.Free || r.behind > 1e9*late*r.took {
 				if r.lost() > gross {
 					try++ // one more look at most at what is so far off
@@ -51,6 +56,9 @@ func (b *Bench) search(ctx context.Context, t trial, begin, step float64) (f fou
 			if got, ok = max(got, r.rate), true; got >= rate/short {
 				break
 			}
+		}
+		if !ok { // the last that does not hold is the one next to the result
+			f.stolen = void
 		}
 		return got, ok, nil
 	})

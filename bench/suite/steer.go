@@ -63,7 +63,7 @@ func (b *Bench) steer(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	head(out, "way", "generated flows on each ring", "furthest from even", "100 sets of random flows: median of the furthest", "most", "sets within 10 %")
+	report.Table(out, "way", "generated flows on each ring", "furthest from even", "100 sets of random flows: median of the furthest", "most", "sets within 10 %")
 	for _, way := range steering {
 		var worst []float64
 		even := 0
@@ -75,7 +75,7 @@ func (b *Bench) steer(ctx context.Context, out io.Writer) error {
 			worst = append(worst, off)
 		}
 		rings, off := share(generated, way.ring)
-		row(out, way.name, fmt.Sprint(rings), percent(off), percent(report.Figure(worst).Median()), percent(slices.Max(worst)), fmt.Sprint(even))
+		report.Cells(out, way.name, fmt.Sprint(rings), percent(off), percent(report.Figure(worst).Median()), percent(slices.Max(worst)), fmt.Sprint(even))
 	}
 	return nil
 }

@@ -1,9 +1,24 @@
 package suite
 
 import (
+	"bytes"
 	"encoding/binary"
+	"strings"
 	"testing"
 )
+
+// The question that is computed needs no ringside; those that are measured do.
+func TestRunPart(t *testing.T) {
+	for _, p := range Parts() {
+		b := New()
+		b.Ringside = "/no/such/program"
+		var out bytes.Buffer
+		err := b.RunPart(t.Context(), p, &out)
+		if computed := p.Name == "steer"; (err == nil) != computed || strings.Contains(out.String(), "| --steer flow | [") != computed {
+			t.Errorf("%s: %v, it says\n%s", p.Name, err, out.String())
+		}
+	}
+}
 
 // Both directions of a call are one flow, and each way spreads generated flows.
 func TestSteering(t *testing.T) {

@@ -16,14 +16,15 @@ type subject struct {
 	// of the kernel alone.
 	args  func(at *place) ([]string, error)
 	ready string // what it says when it captures
-	plain bool   // it has no XDP program: the interface needs GRO to receive in a thread
 	quiet bool   // it is not told of the calls
 	// count is how many packets it says it has handled, which may be those of the
 	// SIP around, too (all). nil: all that arrived.
 	count func(said string) (uint64, error)
 	all   bool
-	peer  *peer.Peer // nil: ringside or the floor
-	keeps bool       // it keeps records of calls
+	// peer has no XDP program: the interface needs GRO to receive in a thread. nil:
+	// ringside or the floor.
+	peer  *peer.Peer
+	keeps bool // it keeps records of calls
 }
 
 // place is where a subject runs.
@@ -66,11 +67,7 @@ const controlName = "control"
 // run is a capture of ringside on a dedicated interface.
 func run(more ...string) func(at *place) ([]string, error) {
 	return func(at *place) ([]string, error) {
-		program, err := filepath.Abs(at.bench.Ringside)
-		if err != nil {
-			return nil, fmt.Errorf("find ringside: %w", err)
-		}
-		args := []string{program, "run", "-i", at.iface, "--dedicated", "--status-interval", "0", "--control", filepath.Join(at.dir, controlName)}
+		args := []string{at.bench.Ringside, "run", "-i", at.iface, "--dedicated", "--status-interval", "0", "--control", filepath.Join(at.dir, controlName)}
 		if at.queues > 1 {
 			args = append(args, "--rings", strconv.Itoa(at.queues))
 		}
@@ -99,7 +96,7 @@ func live(name, out string, more ...string) *subject {
 	if err != nil {
 		panic(err) // a name of this package
 	}
-	s := &subject{name: name, ready: p.Ready, plain: true, all: true, peer: p}
+	s := &subject{name: name, ready: p.Ready, all: true, peer: p}
 	if name == "tcpdump" || name == "dumpcap" {
 		s.name += " -w " + out
 	}

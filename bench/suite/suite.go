@@ -49,7 +49,13 @@ type Bench struct {
 
 	Settle time.Duration // for which what was sent may be on its way
 
-	until time.Time // nothing is begun later; zero: whenever
+	// Patience is for how long, all in all, it waits for a host that has taken CPUs of
+	// this virtual machine, and measures again.
+	Patience time.Duration
+
+	until         time.Time     // nothing is begun later; zero: whenever
+	waited, waits time.Duration // of Patience: what is used up, and what a subject has left of its part
+	again         int           // measurements that were for nothing
 }
 
 // New gives the settings that are right for most machines.
@@ -57,7 +63,7 @@ func New() *Bench {
 	b := &Bench{
 		Ringside: "build/ringside", Floor: "bpf/floor_bpfel.o", Folder: os.TempDir(),
 		Engine: replay.XDP,
-		Runs:   3, Calls: 500, Span: time.Second, Free: 1e-5, Tries: 3, Exact: 1.08, Nice: -15, Settle: 300 * time.Millisecond,
+		Runs:   3, Calls: 500, Span: time.Second, Free: 1e-5, Tries: 3, Exact: 1.08, Nice: -15, Settle: 300 * time.Millisecond, Patience: 3 * time.Minute,
 	}
 	b.Send, b.Receive = CPUs(runtime.NumCPU())
 	return b
@@ -88,6 +94,8 @@ func (b *Bench) Check() error {
 		return fmt.Errorf("%d calls: 1 to 20000", b.Calls)
 	case !(b.Free >= 0 && b.Free < 1) || b.Tries < 1:
 		return fmt.Errorf("a share of %v, %d tries: 0 to 1, at least one", b.Free, b.Tries)
+	case b.Patience < 0:
+		return fmt.Errorf("patience of %v: 0 and more", b.Patience)
 	case b.Span < 100*time.Millisecond || b.Span > time.Minute:
 		return fmt.Errorf("span %v: 100ms to 1m", b.Span)
 	case !(b.Exact > 1 && b.Exact <= 2):
@@ -104,7 +112,8 @@ func (b *Bench) Check() error {
 	return nil
 }
 
-// Ready reports what a measurement needs and this machine lacks.
+// Ready reports what a measurement needs and this machine lacks. It makes paths
+// absolute: programs run in folders of their own.
 func (b *Bench) Ready() error {
 	if os.Geteuid() != 0 {
 		return errors.New("measure: captures and makes network namespaces: run it as root")
@@ -120,6 +129,12 @@ func (b *Bench) Ready() error {
 	for name, from := range map[string]string{"taskset": "util-linux", "ip": "iproute2", "ethtool": "ethtool"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return fmt.Errorf("find %s: not installed; on Debian: apt-get install %s", name, from)
+		}
+	}
+	for _, path := range []*string{&b.Ringside, &b.Floor, &b.Folder} {
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
+			return fmt.Errorf("find %s: %w", *path, err)
 		}
 	}
 	return nil

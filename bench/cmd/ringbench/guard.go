@@ -58,11 +58,11 @@ func runGuard(ctx context.Context, args []string, out io.Writer) error {
 		fmt.Fprintf(out, "recorded in %s\n", guard.Path(folder, host))
 		return nil
 	}
-	verdicts, err := guard.Run(ctx, list, folder, host, out)
+	before, verdicts, err := guard.Run(ctx, list, folder, host, out)
 	if err != nil {
 		return err
 	}
-	slower, err := guard.Write(out, host, verdicts)
+	slower, err := guard.Write(out, before, verdicts)
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,7 @@ func benchFlags(fs *flag.FlagSet, b *suite.Bench) {
 	fs.DurationVar(&b.Span, "span", b.Span, "`TIME` for which traffic is sent in each measurement")
 	fs.Float64Var(&b.Free, "free", b.Free, "`SHARE` that may be lost where nothing is said to be lost")
 	fs.IntVar(&b.Tries, "tries", b.Tries, "`NUMBER` of times that a rate is tried, since the machine may be elsewhere")
+	fs.DurationVar(&b.Patience, "patience", b.Patience, "`TIME`, all in all, to wait for a host that takes CPUs of this virtual machine")
 	fs.IntVar(&b.Nice, "nice", b.Nice, "`PRIORITY` of what sends and of all programs that are measured")
 	fs.Func("send-cpus", "`LIST` of processors that send (default: the first quarter)", cpuList(&b.Send))
 	fs.Func("receive-cpus", "`LIST` of processors that receive (default: all others)", cpuList(&b.Receive))

@@ -1,7 +1,9 @@
-// Command ringbench makes the traffic that ringside is tested and measured with.
+// Command ringbench makes the traffic that ringside is tested and measured with, and
+// measures it: in suites, by single questions, and for long.
 //
 //	ringbench gen --preset demo -o demo.pcap --truth demo.truth
 //	ringbench send --iface eth1 --pps 50000 --loop 10 --rewrite demo.pcap
+//	ringbench suite --quick
 package main
 
 import (

@@ -37,12 +37,6 @@ func runSuite(ctx context.Context, args []string, out io.Writer) error {
 	if err := b.Ready(); err != nil {
 		return err
 	}
-	if s.to, err = filepath.Abs(s.to); err != nil { // programs run in folders of their own
-		return fmt.Errorf("find the folder of reports: %w", err)
-	}
-	if b.Folder == "" {
-		b.Folder = s.to
-	}
 	if err := os.MkdirAll(b.Folder, 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
@@ -108,7 +102,7 @@ func parseSuite(args []string, out io.Writer) (*suite.Bench, *suiteSettings, err
 	fs.StringVar(&b.To, "peer-iface", "", "`NAME` of the port that receives")
 	fs.Func("engine", "`ENGINE` that sends media over a wire: xdp, ring or packet (default xdp)", engineFlag(&b.Engine))
 	fs.Float64Var(&b.Exact, "exact", b.Exact, "a search ends when two rates differ by less than this `FACTOR`")
-	fs.BoolVar(&s.plan.Quick, "quick", false, "about three minutes: fewer scenarios, one round, only tcpdump beside")
+	fs.BoolVar(&s.plan.Quick, "quick", false, "about three minutes: fewer scenarios, one round, only tcpdump beside; flags that are given count")
 	fs.Func("only", "`LIST` of scenarios: "+strings.Join(suite.Names(), ", "), func(v string) error {
 		s.plan.Only = strings.Split(v, ",")
 		for i, name := range s.plan.Only {
@@ -121,15 +115,16 @@ func parseSuite(args []string, out io.Writer) (*suite.Bench, *suiteSettings, err
 	})
 	fs.Func("peers", "`LIST` of other programs to measure, if they are installed (default: all of them)", func(v string) error {
 		s.plan.Peers = strings.Split(v, ",")
-		for _, name := range s.plan.Peers {
-			if _, err := peer.Find(name); err != nil {
+		for i, name := range s.plan.Peers {
+			s.plan.Peers[i] = strings.TrimSpace(name)
+			if _, err := peer.Find(s.plan.Peers[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	fs.DurationVar(&s.plan.Budget, "budget", 10*time.Minute, "`TIME` after which nothing more is begun")
-	fs.IntVar(&s.plan.Packets, "packets", 0, "`NUMBER` of packets in the file that is read (default 2 million, quick half a million)")
+	fs.IntVar(&s.plan.Packets, "packets", 2_000_000, "`NUMBER` of packets in the file that is read")
 	fs.StringVar(&s.to, "o", filepath.Join("build", "bench"), "`FOLDER` of reports; each makes one in it, named after its date")
 	fs.StringVar(&s.old, "compare", "", "`REPORT` (its folder, or JSON) to compare with at the end")
 	if err := fs.Parse(args); err != nil {
@@ -139,11 +134,14 @@ func parseSuite(args []string, out io.Writer) (*suite.Bench, *suiteSettings, err
 		}
 		return nil, nil, err
 	}
-	if s.plan.Packets == 0 {
-		s.plan.Packets = 2e6
-		if s.plan.Quick {
-			s.plan.Packets = 5e5
+	if s.plan.Quick {
+		b.Settle = 200 * time.Millisecond
+		if err := quicken(fs); err != nil {
+			return nil, nil, err
 		}
+	}
+	if b.Folder == "" {
+		b.Folder = s.to
 	}
 	s.plan.Command = strings.Join(append([]string{"ringbench suite"}, args...), " ")
 	switch {
@@ -155,6 +153,26 @@ func parseSuite(args []string, out io.Writer) (*suite.Bench, *suiteSettings, err
 		return nil, nil, fmt.Errorf("a budget of %v: more than 0", s.plan.Budget)
 	}
 	return b, s, b.Check()
+}
+
+// quicken sets the flags of a quick run that were not given.
+func quicken(fs *flag.FlagSet) error {
+	given := givenFlags(fs)
+	for name, value := range map[string]string{"runs": "1", "tries": "2", "exact": "1.3", "span": "400ms", "packets": "500000"} {
+		if !given[name] {
+			if err := fs.Set(name, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// givenFlags are the names of the flags that were given.
+func givenFlags(fs *flag.FlagSet) map[string]bool {
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	return given
 }
 
 // engineFlag reads the name of an engine.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,16 @@ func TestSuiteFlags(t *testing.T) {
 	}
 	if !s.plan.Quick || s.plan.Packets != 5e5 || len(s.plan.Peers) != 2 || s.to != "out" || !strings.HasPrefix(s.plan.Command, "ringbench suite --quick") {
 		t.Errorf("got %+v", s)
+	}
+	if b.Tries != 2 || b.Exact != 1.3 || b.Span != 400*time.Millisecond {
+		t.Errorf("a quick run, and %d tries, exact to %v, spans of %v", b.Tries, b.Exact, b.Span)
+	}
+	if b, s, err = parseSuite(strings.Fields("--tries 3 --exact 1.05 --span 2s --packets 300000 --quick"), nil); err != nil ||
+		b.Runs != 1 || b.Tries != 3 || b.Exact != 1.05 || b.Span != 2*time.Second || s.plan.Packets != 3e5 {
+		t.Errorf("--quick undoes what was asked for: %+v, %+v, %v", b, s, err)
+	}
+	if _, s, err = parseSuite([]string{"--peers", "tcpdump, dumpcap"}, nil); err != nil || !slices.Equal(s.plan.Peers, []string{"tcpdump", "dumpcap"}) {
+		t.Errorf("got %+v, %v", s, err)
 	}
 	if _, s, err = parseSuite([]string{"--only", "read a file, header-only"}, nil); err != nil || len(s.plan.Only) != 2 || s.plan.Only[1] != "header-only" {
 		t.Errorf("got %+v, %v", s, err)
