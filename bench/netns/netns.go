@@ -139,11 +139,17 @@ func newLink(queues int, names ...string) (*Link, error) {
 	return l, nil
 }
 
+// firstIndex begins the indices of interfaces. The ends of a veth must have different
+// ones: where they are the same, as those that the kernel gives in two new namespaces, an
+// end that comes up waits for as long as a second (linkwatch_urgent_event of net/core/link_watch.c).
+const firstIndex = 11
+
 // join makes the veth of a side; its other end has a name in a namespace.
 func (l *Link) join(side int, namespace, name string, queues int) error {
 	s, q := &l.sides[side], strconv.Itoa(queues)
-	return run("ip", "-n", s.Namespace, "link", "add", s.Iface, "numtxqueues", q, "numrxqueues", q,
-		"type", "veth", "peer", "name", name, "numtxqueues", q, "numrxqueues", q, "netns", namespace)
+	here, there := strconv.Itoa(firstIndex+side), strconv.Itoa(firstIndex+len(l.sides)+side)
+	return run("ip", "-n", s.Namespace, "link", "add", s.Iface, "index", here, "numtxqueues", q, "numrxqueues", q,
+		"type", "veth", "peer", "name", name, "index", there, "numtxqueues", q, "numrxqueues", q, "netns", namespace)
 }
 
 // settle brings up the ends, and gives A and B their addresses.

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Peer is one program.
@@ -29,6 +30,10 @@ type Peer struct {
 	Ready string
 	// Read is its command line for a file. nil: it reads none.
 	Read func(file, dir string) ([]string, error)
+
+	// Holds is for how long the kernel may keep packets for it in a block that is not
+	// full (libpcap's timeout). What it has not seen when it is interrupted, it never counts.
+	Holds time.Duration
 
 	// Slow says that it takes minutes for what others read in seconds.
 	Slow bool
@@ -48,9 +53,12 @@ type Count struct {
 // copy packets first.
 func All() []*Peer { return peers }
 
+// libpcap is what most programs set as its timeout, at most.
+const libpcap = 250 * time.Millisecond
+
 var peers = []*Peer{
 	{
-		Name: "tcpdump", Remedy: "apt-get install tcpdump", Ready: "listening on",
+		Name: "tcpdump", Remedy: "apt-get install tcpdump", Ready: "listening on", Holds: time.Second,
 		version: []string{"--version"}, counts: "packets",
 		said: regexp.MustCompile(`(?m)^(\d+) packets? captured`),
 		Live: func(iface, out, _ string) ([]string, error) {
@@ -61,7 +69,7 @@ var peers = []*Peer{
 		},
 	},
 	{
-		Name: "dumpcap", Remedy: "apt-get install wireshark-common", Ready: "File:",
+		Name: "dumpcap", Remedy: "apt-get install wireshark-common", Ready: "File:", Holds: libpcap,
 		version: []string{"--version"}, counts: "packets",
 		said: regexp.MustCompile(`(?m)Packets captured: (\d+)`),
 		Live: func(iface, out, _ string) ([]string, error) {
@@ -69,7 +77,7 @@ var peers = []*Peer{
 		},
 	},
 	{
-		Name: "tshark", Remedy: "apt-get install tshark", Ready: "Capture started",
+		Name: "tshark", Remedy: "apt-get install tshark", Ready: "Capture started", Holds: libpcap,
 		version: []string{"--version"}, counts: "packets", Slow: true,
 		said: regexp.MustCompile(`(?m)^(\d+) packets? captured`),
 		Live: func(iface, _, _ string) ([]string, error) {
@@ -80,7 +88,7 @@ var peers = []*Peer{
 		},
 	},
 	{
-		Name: "sngrep", Remedy: "apt-get install sngrep", Slow: true,
+		Name: "sngrep", Remedy: "apt-get install sngrep", Holds: libpcap, Slow: true,
 		version: []string{"-V"}, counts: "dialogs",
 		said: regexp.MustCompile(`Dialog count: (\d+)`),
 		Live: func(iface, _, _ string) ([]string, error) { return []string{"sngrep", "-N", "-d", iface}, nil },

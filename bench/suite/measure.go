@@ -147,6 +147,9 @@ func (b *Bench) measure(ctx context.Context, t trial) (r outcome, err error) {
 		around += sent.Sent
 		time.Sleep(b.Settle / 3)
 	}
+	if t.on.peer != nil {
+		time.Sleep(t.on.peer.Holds)
+	}
 	said, err := p.end(ctx, t.on.peer == nil)
 	if err != nil {
 		return r, err
