@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,6 +96,8 @@ func (t *tests) command(ctx context.Context, b Benchmark, more ...string) *exec.
 }
 
 func (t *tests) loop() float64 { return Loop() }
+
+func (t *tests) stolen() time.Duration { return Stolen() }
 
 // instructions counts those of two runs of fixed lengths: what they do not have in
 // common is operations.

@@ -74,7 +74,8 @@ type Result struct {
 	// Instructions of an operation in user space; 0: they cannot be counted here.
 	Instructions float64 `json:"instructions,omitempty"`
 
-	loops []float64 // all of them
+	loops        []float64     // all of them
+	stolen, took time.Duration // of all CPUs' time, by the host of a virtual machine; of all looks
 }
 
 // Ratio is the time in turns of the calibration loop.
@@ -160,6 +161,8 @@ type machine interface {
 	instructions(ctx context.Context, b Benchmark, ns float64) (float64, error)
 	// loop is the time of a turn of the calibration loop, ns.
 	loop() float64
+	// stolen is for how long the host of the machine has had its CPUs.
+	stolen() time.Duration
 }
 
 // Rounds in which all benchmarks take turns: of a check, of what is recorded, which
@@ -176,12 +179,14 @@ const (
 func measure(ctx context.Context, m machine, list []Benchmark, known []Result, rounds int) error {
 	for range rounds {
 		for i, b := range list {
-			before := m.loop()
+			began, stolen, before := time.Now(), m.stolen(), m.loop()
 			ns, err := m.run(ctx, b)
 			if err != nil {
 				return err
 			}
 			known[i].add(ns, min(before, m.loop()))
+			known[i].took += time.Since(began)
+			known[i].stolen += m.stolen() - stolen
 		}
 	}
 	return nil
@@ -210,6 +215,7 @@ type Verdict struct {
 	Now, Before Result
 	New         bool // nothing was recorded
 	Slower      bool // by more than the limit, in time or in instructions
+	Void        bool // it seems so, but the host of the machine had its CPUs meanwhile
 	Repeated    int  // so often it was measured again
 }
 
@@ -225,6 +231,16 @@ func (v *Verdict) slower(limit float64) bool {
 		return true
 	}
 	return v.Change() > 1+limit+room(v.Now.loops)
+}
+
+// mostStolen is the share of one CPU's time that a host may have, so that what seems slower
+// is. What others compute there takes caches and memory from all looks, too, but hardly
+// more than mostExcused.
+const mostStolen, mostExcused = 0.05, 1.5
+
+// void reports whether it says nothing that this seems slower.
+func (v *Verdict) void() bool {
+	return v.Now.stolen.Seconds() > mostStolen*v.Now.took.Seconds() && v.Change() < mostExcused
 }
 
 // check measures, holds it against what was recorded, and measures again what seems slower.
@@ -255,6 +271,9 @@ func check(ctx context.Context, m machine, list []Benchmark, before *Record, lim
 			v.Now = now.Results[i]
 		}
 		v.Slower = v.slower(limit)
+		if v.Slower && v.void() {
+			v.Slower, v.Void = false, true
+		}
 	}
 	return verdicts, nil
 }
@@ -293,6 +312,7 @@ func Run(ctx context.Context, list []Benchmark, folder, host string, progress io
 // Write writes verdicts as a table of Markdown, the worst first, and says how many
 // are slower than in a record.
 func Write(w io.Writer, before *Record, verdicts []Verdict) (slower int, err error) {
+	void := 0
 	verdicts = slices.Clone(verdicts)
 	slices.SortStableFunc(verdicts, func(a, b Verdict) int { return cmp.Compare(b.worth(), a.worth()) })
 	var b strings.Builder
@@ -313,6 +333,9 @@ func Write(w io.Writer, before *Record, verdicts []Verdict) (slower int, err err
 		case v.Slower:
 			word = "SLOWER"
 			slower++
+		case v.Void:
+			word = "not judged"
+			void++
 		}
 		count, more := "not countable here", "–"
 		if n := v.Now.Instructions; n > 0 {
@@ -329,6 +352,9 @@ func Write(w io.Writer, before *Record, verdicts []Verdict) (slower int, err err
 	}
 	if most > 0.02 {
 		fmt.Fprintf(&b, "\nThe machine was disturbed: up to %.0f %% more was let pass.\n", 100*most)
+	}
+	if void > 0 {
+		fmt.Fprintf(&b, "\n%d seem slower, but the host of this virtual machine had more than %.0f %% of a CPU meanwhile: that says nothing. Run it again: ringbench guard\n", void, 100*mostStolen)
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return 0, fmt.Errorf("write verdicts: %w", err)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // made is a made-up machine. Where others use it, its speed drifts in phases, and one
@@ -24,6 +25,8 @@ type made struct {
 	phase float64
 	until int
 	looks int
+	host  time.Duration // has had the CPUs
+	steal time.Duration // and takes as much in each look
 }
 
 func newMade(seed uint64, quiet bool, ns map[string]float64) *made {
@@ -48,6 +51,10 @@ func (m *made) run(_ context.Context, b Benchmark) (float64, error) {
 	return m.disturbed(m.ns[b.Name]), nil
 }
 func (m *made) loop() float64 { return m.disturbed(10) }
+func (m *made) stolen() time.Duration {
+	m.host += m.steal
+	return m.host
+}
 func (m *made) instructions(_ context.Context, b Benchmark, _ float64) (float64, error) {
 	return 0, nil
 }
@@ -103,6 +110,24 @@ func TestGuard(t *testing.T) {
 				t.Errorf("%d of %d runs are judged wrongly, %d of what has not changed", wrong, seeds, other)
 			}
 		})
+	}
+}
+
+// What seems somewhat slower while the host of the machine has its CPUs is not judged, and does not fail.
+func TestStolenCPUs(t *testing.T) {
+	before, err := record(t.Context(), newMade(1, true, times), two, "made-up", roundsOfRecord)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMade(2, true, map[string]float64{"one": 140, "other": 4000})
+	m.steal = time.Second
+	verdicts, err := check(t.Context(), m, two, before, Limit, io.Discard)
+	if err != nil || verdicts[0].Slower || !verdicts[0].Void || !verdicts[1].Slower || verdicts[1].Void {
+		t.Fatalf("%v: %+v", err, verdicts)
+	}
+	var out bytes.Buffer
+	if n, err := Write(&out, before, verdicts); n != 1 || err != nil || !strings.Contains(out.String(), "not judged") || !strings.Contains(out.String(), "Run it again") {
+		t.Errorf("%d slower, %v:\n%s", n, err, out.String())
 	}
 }
 

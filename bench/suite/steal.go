@@ -2,34 +2,14 @@ package suite
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"ringside/bench/guard"
 )
 
-// tick is the unit of the times in /proc/stat: USER_HZ is 100 wherever Linux shows it.
-const tick = 10 * time.Millisecond
-
-// stolen is for how long the host of a virtual machine has had the CPUs for something
-// else than the machine, which wanted them: column "steal" of /proc/stat (proc_stat(5)), in
-// steps of a tick. It is 0 on a machine of its own.
-func (b *Bench) stolen() time.Duration {
-	return stolenOf(read("/proc/stat"), slices.Concat(b.Send, b.Receive))
-}
-
-func stolenOf(stat string, cpus []int) (sum time.Duration) {
-	for line := range strings.Lines(stat) {
-		f := strings.Fields(line)
-		if len(f) < 9 || !slices.ContainsFunc(cpus, func(cpu int) bool { return f[0] == fmt.Sprintf("cpu%d", cpu) }) {
-			continue
-		}
-		ticks, _ := strconv.ParseInt(f[8], 10, 64)
-		sum += time.Duration(ticks) * tick
-	}
-	return sum
-}
+// stolen is for how long the host of a virtual machine has had the CPUs that are used.
+func (b *Bench) stolen() time.Duration { return guard.Stolen(slices.Concat(b.Send, b.Receive)...) }
 
 // void reports whether a measurement says nothing of its subject: packets were lost, and
 // for more than the share that may be lost somebody else had the CPUs.
