@@ -12,7 +12,7 @@ RELEASE := $(if $(VERSION),-trimpath -ldflags '-X ringside/appliance/cli.tag=$(V
 RACE := ./flow ./dataplane/pcapin ./dataplane/ring ./dataplane/xdp ./writer/... ./appliance/auth \
 	./appliance/daemon ./appliance/e2e ./appliance/metrics ./appliance/tui
 # Long tests there that have one goroutine, or ask what others ask too.
-RACESKIP := AllocatesNothing|TestKeptRoom|TestStreamsTable|TestSeries|TestSearchFindsAll|TestView|TestRoundTrip|TestInsertReplaces|TestMigrate|TestRecoverCut|TestCheckAndRepair|TestEqualTimes|TestQuickIsGeneral|TestSame(RTP|Traffic|Ports)|TestNotesRefused|TestPacketsWithoutSound|TestTop|TestSampled|TestRollupsOfEarlierCalls|TestSpoolCalls|TestSpoolEncap|TestTLSCalls
+RACESKIP := AllocatesNothing|TestKeptRoom|TestStreamsTable|TestSeries|TestSearchFindsAll|TestView|TestRoundTrip|TestInsertReplaces|TestMigrate|TestRecoverCut|TestCheckAndRepair|TestEqualTimes|TestQuickIsGeneral|TestSame(RTP|Traffic|Ports)|TestNotesRefused|TestPacketsWithoutSound|TestTop|TestSampled|TestRollupsOfEarlierCalls|TestSpoolCalls|TestSpoolEncap|TestTLSCalls|TestFilter|TestOverview
 
 # How long each fuzz target runs, and how often each benchmark.
 FUZZTIME   ?= 5m
@@ -38,7 +38,8 @@ deb: ## build/ringside_VERSION_{amd64,arm64}.deb
 ##@ Check
 
 .PHONY: test
-test: deps vet lint unit test-race ## everything that must hold before a change goes in
+test: deps vet lint build ## everything that must hold before a change goes in
+	@.ci/soaked $(BUILD) $(MAKE) --no-print-directory unit test-race
 
 .PHONY: deps
 deps: # packages of the system that the tests need
