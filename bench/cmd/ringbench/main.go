@@ -43,7 +43,11 @@ var commands = []command{
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Stderr)
+	out := os.Stdout
+	if len(os.Args) > 1 && os.Args[1] == "gen" {
+		out = os.Stderr // the capture may go to standard output
+	}
+	err := run(ctx, os.Args[1:], out)
 	stop()
 	switch {
 	case err == nil:
