@@ -97,7 +97,7 @@ func (t *tests) command(ctx context.Context, b Benchmark, more ...string) *exec.
 
 func (t *tests) loop() float64 { return Loop() }
 
-func (t *tests) stolen() time.Duration { return Stolen() }
+func (t *tests) stolen() time.Duration { return Stolen() / time.Duration(runtime.NumCPU()) }
 
 // instructions counts those of two runs of fixed lengths: what they do not have in
 // common is operations.

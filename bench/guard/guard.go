@@ -75,7 +75,7 @@ type Result struct {
 	Instructions float64 `json:"instructions,omitempty"`
 
 	loops        []float64     // all of them
-	stolen, took time.Duration // of all CPUs' time, by the host of a virtual machine; of all looks
+	stolen, took time.Duration // of each CPU's time, by the host of a virtual machine; of all looks
 }
 
 // Ratio is the time in turns of the calibration loop.
@@ -161,7 +161,7 @@ type machine interface {
 	instructions(ctx context.Context, b Benchmark, ns float64) (float64, error)
 	// loop is the time of a turn of the calibration loop, ns.
 	loop() float64
-	// stolen is for how long the host of the machine has had its CPUs.
+	// stolen is for how long the host of the machine has had its CPUs, on average.
 	stolen() time.Duration
 }
 
@@ -224,23 +224,23 @@ func (v *Verdict) Change() float64 { return v.Now.Ratio() / v.Before.Ratio() }
 
 // slower reports whether it is by more than the limit.
 func (v *Verdict) slower(limit float64) bool {
-	if v.New {
-		return false
-	}
-	if a, b := v.Now.Instructions, v.Before.Instructions; a > 0 && b > 0 && a > b*(1+limit) {
-		return true
-	}
-	return v.Change() > 1+limit+room(v.Now.loops)
+	return !v.New && (v.longer(limit) || v.Change() > 1+limit+room(v.Now.loops))
 }
 
-// mostStolen is the share of one CPU's time that a host may have, so that what seems slower
+// longer reports whether it has more instructions by more than the limit, where they are counted.
+func (v *Verdict) longer(limit float64) bool {
+	a, b := v.Now.Instructions, v.Before.Instructions
+	return a > 0 && b > 0 && a > b*(1+limit)
+}
+
+// mostStolen is the share of the CPUs' time that a host may have, so that what seems slower
 // is. What others compute there takes caches and memory from all looks, too, but hardly
 // more than mostExcused.
 const mostStolen, mostExcused = 0.05, 1.5
 
-// void reports whether it says nothing that this seems slower.
-func (v *Verdict) void() bool {
-	return v.Now.stolen.Seconds() > mostStolen*v.Now.took.Seconds() && v.Change() < mostExcused
+// void reports whether it says nothing that this seems slower: no host adds instructions.
+func (v *Verdict) void(limit float64) bool {
+	return !v.longer(limit) && v.Now.stolen.Seconds() > mostStolen*v.Now.took.Seconds() && v.Change() < mostExcused
 }
 
 // check measures, holds it against what was recorded, and measures again what seems slower.
@@ -271,7 +271,7 @@ func check(ctx context.Context, m machine, list []Benchmark, before *Record, lim
 			v.Now = now.Results[i]
 		}
 		v.Slower = v.slower(limit)
-		if v.Slower && v.void() {
+		if v.Slower && v.void(limit) {
 			v.Slower, v.Void = false, true
 		}
 	}
@@ -354,7 +354,7 @@ func Write(w io.Writer, before *Record, verdicts []Verdict) (slower int, err err
 		fmt.Fprintf(&b, "\nThe machine was disturbed: up to %.0f %% more was let pass.\n", 100*most)
 	}
 	if void > 0 {
-		fmt.Fprintf(&b, "\n%d seem slower, but the host of this virtual machine had more than %.0f %% of a CPU meanwhile: that says nothing. Run it again: ringbench guard\n", void, 100*mostStolen)
+		fmt.Fprintf(&b, "\n%d seem slower, but the host of this virtual machine had more than %.0f %% of its CPUs' time: that says nothing. Run it again: ringbench guard\n", void, 100*mostStolen)
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return 0, fmt.Errorf("write verdicts: %w", err)

@@ -125,6 +125,11 @@ func TestStolenCPUs(t *testing.T) {
 	if err != nil || verdicts[0].Slower || !verdicts[0].Void || !verdicts[1].Slower || verdicts[1].Void {
 		t.Fatalf("%v: %+v", err, verdicts)
 	}
+	more := verdicts[0]
+	more.Before.Instructions, more.Now.Instructions = 1000, 1200
+	if more.void(Limit) {
+		t.Error("a fifth more instructions are not judged: no host adds those")
+	}
 	var out bytes.Buffer
 	if n, err := Write(&out, before, verdicts); n != 1 || err != nil || !strings.Contains(out.String(), "not judged") || !strings.Contains(out.String(), "Run it again") {
 		t.Errorf("%d slower, %v:\n%s", n, err, out.String())

@@ -66,7 +66,7 @@ func (b *Bench) Suite(ctx context.Context, p Plan, out io.Writer) (*report.Repor
 	}
 	r.rep.Noise = noise(r.loop, r.rep)
 	r.rep.Took = time.Since(r.began)
-	r.rep.Noise.Stolen = (b.stolen() - stolen).Seconds() / r.rep.Took.Seconds() / float64(len(b.Send)+len(b.Receive))
+	r.rep.Noise.Stolen = (b.stolen() - stolen).Seconds() / r.rep.Took.Seconds() / float64(len(b.cpus()))
 	r.rep.Noise.Again = b.again
 	return r.rep, err
 }

@@ -128,7 +128,8 @@ func (t *tally) done() bool { return len(t.row.Sum) > 0 }
 // below that, and the first time what is lost far beyond.
 func (b *Bench) round(ctx context.Context, t *tally, l *load) (xdp string, err error) {
 	shot := trial{on: t.on, load: l, span: b.Span, queues: t.scenario.queues}
-	rate := slowRate // of a program that does not say what it has handled
+	rate := slowRate   // of a program that does not say what it has handled
+	first := !t.done() // or it takes the place of one that was cut short
 	if t.on.count != nil || t.on.peer == nil {
 		begin, step := t.scenario.begin, firstStep
 		if t.on.peer != nil && t.on.peer.Slow {
@@ -142,19 +143,19 @@ func (b *Bench) round(ctx context.Context, t *tally, l *load) (xdp string, err e
 			return "", err
 		}
 		t.points = append(t.points, f.curve...)
-		t.rate(f)
-		if f.best.records.Known {
+		taken := t.rate(f)
+		if taken && f.best.records.Known {
 			t.row.Records = f.best.records
 		}
-		rate = costAt(f.rate)
-		if !t.done() && f.rate > 0 && !f.sender {
+		rate, first = costAt(f.rate), taken && len(t.row.Rate) == 1
+		if first && f.rate > 0 && !f.sender {
 			if err := b.beyond(ctx, t, shot, f.rate); err != nil {
 				return "", err
 			}
 		}
 	}
-	if !t.done() {
-		t.row.CostAt = rate
+	if w := &t.row; first && w.CostAt != rate {
+		w.CostAt, w.Kernel, w.User, w.Sum, w.Call, w.Memory = rate, nil, nil, nil, nil, nil
 	}
 	shot.rate, shot.span = t.row.CostAt, 2*b.Span
 	r, err := b.insist(ctx, shot)
@@ -171,14 +172,16 @@ func (b *Bench) round(ctx context.Context, t *tally, l *load) (xdp string, err e
 
 // rate adds what a search has found. One that the host of the machine has cut short is
 // taken only while there is no other.
-func (t *tally) rate(f found) {
+func (t *tally) rate(f found) (taken bool) {
 	switch w := &t.row; {
 	case len(w.Rate) > 0 && f.stolen && !w.Stolen:
+		return false
 	case len(w.Rate) > 0 && !f.stolen && w.Stolen:
 		w.Rate, w.Sender, w.Stolen = report.Figure{f.rate}, f.sender, false
 	default:
 		w.Rate, w.Sender, w.Stolen = append(w.Rate, f.rate), w.Sender || f.sender, f.stolen
 	}
+	return true
 }
 
 // costAt is the rate at which costs are taken of a program that holds a rate: at most

@@ -16,7 +16,7 @@ func TestVoid(t *testing.T) {
 		handled uint64
 		stolen  time.Duration
 		want    bool
-	}{{1000, 0, false}, {1000, time.Second, false}, {900, 0, false}, {900, 10 * time.Millisecond, false}, {900, 50 * time.Millisecond, true}, {995, time.Second, false}} {
+	}{{1000, 0, false}, {1000, time.Second, false}, {900, 0, false}, {900, 10 * time.Millisecond, false}, {900, 50 * time.Millisecond, true}, {200, 50 * time.Millisecond, false}, {200, time.Second, true}, {995, time.Second, false}} {
 		r := &outcome{offered: 1000, handled: tc.handled, took: 2, stolen: tc.stolen}
 		if got := b.void(r); got != tc.want {
 			t.Errorf("%d of 1000 handled, %v stolen: void is %v", tc.handled, tc.stolen, got)

@@ -70,7 +70,7 @@ func parseSoak(args []string, out io.Writer) (o soak.Options, file string, err e
 		o.Limits.Heap = soak.HeapLimit(o.WarmUp)
 	}
 	if !*quiet {
-		o.Progress = out
+		o.Progress = os.Stderr
 	}
 	o.Ringside = []string{*program}
 	return o, file, nil
