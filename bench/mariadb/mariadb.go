@@ -66,7 +66,7 @@ func New(args ...string) (*Server, error) {
 	}
 	cmd := exec.Command(install, append([]string{"--no-defaults", "--datadir=" + s.data(),
 		"--auth-root-authentication-method=normal", "--skip-test-db"}, s.insist()...)...)
-	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: s.as}
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, s.environment(), &syscall.SysProcAttr{Credential: s.as}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("make an empty database: %w: %s", err, out), s.Remove())
 	}
@@ -118,6 +118,10 @@ func (s *Server) insist() []string {
 	return nil
 }
 
+// environment gives it a folder for temporary tables of its own: a server that starts
+// removes those that it finds, of whatever server they are.
+func (s *Server) environment() []string { return append(os.Environ(), "TMPDIR="+s.Dir) }
+
 func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
 
 // Start starts the server, and returns when it answers.
@@ -137,7 +141,7 @@ func (s *Server) Start() error {
 	cmd.Stdout, cmd.Stderr = log, log
 	// Nothing is left behind if the test dies. The account is not changed by the
 	// server itself, which would make the kernel forget that.
-	cmd.Dir, cmd.SysProcAttr = s.Dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: s.as}
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = s.Dir, s.environment(), &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: s.as}
 	started, done := make(chan error, 1), make(chan struct{})
 	go func() {
 		runtime.LockOSThread() // whose end would kill the server
